@@ -1,0 +1,216 @@
+import { KerntapError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { parseProgram } from '../program/program.ts';
+import { accountOf, emptyAccount } from './account.ts';
+import { explain, type NearestFunctions } from './explain.ts';
+import { admit, type PolicyLimits, resolveTarget, scopeProgram } from './policy.ts';
+import type {
+  Access,
+  CallContext,
+  CheckReport,
+  CheckRequest,
+  Kernel,
+  NewRun,
+  OpenRun,
+  Program,
+  RunFinal,
+  RunHeader,
+  RunRequest,
+  RunStore,
+  Section,
+  Sink,
+  StopCause,
+  TraceEnd,
+  TraceLimits,
+  Tracer,
+} from './ports.ts';
+import { createRedactor, type RedactionRule } from './redact.ts';
+import type { Slot, Slots } from './slots.ts';
+
+/** All that a run needs; made once by `compose.ts`. */
+export interface RunDependencies {
+  readonly access: Access;
+  readonly kernel: Kernel;
+  readonly nearestFunctions: NearestFunctions;
+  readonly slots: Slots;
+  readonly store: RunStore;
+  readonly tracer: Tracer;
+  readonly log: Log;
+  readonly limits: PolicyLimits & Omit<TraceLimits, 'timeoutMs'>;
+  readonly redactions: readonly RedactionRule[];
+  readonly node: string;
+  readonly versions: NewRun['versions'];
+  /** A clock in milliseconds that never goes back. */
+  readonly now: () => number;
+  /** Told of each run that ended, for the metrics. */
+  readonly onEnd: (header: RunHeader, final: RunFinal) => void;
+}
+
+/** A run of this process that is not over yet. */
+export interface LiveRun {
+  readonly header: RunHeader;
+  /** Resolves when the probes are attached or the run is over. */
+  readonly settled: Promise<void>;
+  /** Resolves when the verdict is stored and the process reaped; rejects with what the tracer threw. */
+  readonly done: Promise<void>;
+  /** When the probes were attached, by `now`. */
+  readonly armedMs: () => number | undefined;
+  readonly events: () => number;
+  stop(cause: StopCause): void;
+}
+
+/** From a caller's text to a live run: cheap and pure steps first, then the rights, then the slot, then the spawn. */
+export async function startRun(request: RunRequest, call: CallContext, deps: RunDependencies): Promise<LiveRun> {
+  const program = parseProgram(request.program);
+  admit(program, request.timeoutMs, deps.limits);
+  const target = resolveTarget(request.target);
+  await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
+  const scoped = scopeProgram(program, target);
+  const slot = await deps.slots.take(call.caller, request.timeoutMs + GRACE_MS, call.signal);
+  const open = await deps.store.open(headerOf(scoped, request, target, call, deps)).catch((error: unknown) => {
+    slot[Symbol.dispose]();
+    throw error;
+  });
+  return trace(scoped, request.timeoutMs, open, slot, deps);
+}
+
+/** The longest that a run can last beyond its timeout: arming, the stop sequence, the slow detach. */
+const GRACE_MS = 35_000;
+
+function headerOf(
+  program: Program,
+  { timeoutMs }: RunRequest,
+  target: ReturnType<typeof resolveTarget>,
+  { caller }: CallContext,
+  { node, versions, tracer }: RunDependencies,
+): NewRun {
+  return {
+    node,
+    owner: caller.name,
+    target: target.name,
+    tier: target.tier,
+    source: program.source,
+    printed: program.printed,
+    timeoutMs,
+    probes: { asked: program.attachPoints.length },
+    sandbox: tracer.sandbox.state,
+    versions,
+  };
+}
+
+function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, deps: RunDependencies): LiveRun {
+  const { log, now, limits } = deps;
+  const stop = new AbortController();
+  const settled = Promise.withResolvers<void>();
+  const redactor = createRedactor(deps.redactions);
+  const startedMs = now();
+  let armedMs: number | undefined;
+  let events = 0;
+
+  const sink: Sink = {
+    push(event) {
+      switch (event.kind) {
+        case 'armed':
+          armedMs = now();
+          slot.until(armedMs + timeoutMs);
+          open.armed(event);
+          settled.resolve();
+          break;
+        case 'printed':
+          events++;
+          open.push({ ...event.event, data: redactor.redact(event.event.data) });
+          break;
+      }
+    },
+  };
+
+  async function toTheEnd(): Promise<void> {
+    using _slot = slot;
+    const signal = AbortSignal.any([stop.signal, open.stopAsked]);
+    try {
+      const end = await deps.tracer.run(program, { timeoutMs, ...limits }, sink, signal);
+      const diagnostics = await explain(
+        end.diagnostics,
+        deps.kernel,
+        deps.nearestFunctions,
+        AbortSignal.timeout(5_000),
+      );
+      await close(finalOf({ ...end, diagnostics }, redactor));
+    } catch (error) {
+      const endedMs = open.header.timing.askedMs + Math.round(now() - startedMs);
+      await close(neverRan(endedMs)).catch((inner: unknown) => log.error('run.unfinished', inner, { runId: open.id }));
+      throw error;
+    } finally {
+      settled.resolve();
+    }
+  }
+
+  async function close(final: RunFinal): Promise<void> {
+    await open.finish(final);
+    deps.onEnd(open.header, final);
+    log.info('run.ended', { runId: open.id, state: final.state, reason: final.reason, events: final.account.events });
+  }
+
+  log.info('run.started', { runId: open.id, owner: open.header.owner, timeoutMs, probes: program.attachPoints.length });
+  const done = toTheEnd();
+  done.catch(() => {}); // whoever waits reads the error; a run that nobody waits for is in the log
+  return {
+    header: open.header,
+    settled: settled.promise,
+    done,
+    armedMs: () => armedMs,
+    events: () => events,
+    stop: (cause) => stop.abort(cause),
+  };
+}
+
+function finalOf(end: TraceEnd, redactor: ReturnType<typeof createRedactor>): RunFinal {
+  const redactSection = (section: Section): Section => ({
+    ...section,
+    rows: section.rows.map((row) => row.map(redactor.redact)),
+  });
+  return {
+    state: end.state,
+    reason: end.reason,
+    timing: { ...(end.armedMs !== undefined && { armedMs: end.armedMs }), endedMs: end.endedMs },
+    attached: end.attached,
+    sections: end.maps.map(redactSection),
+    account: accountOf(end, redactor.counts),
+    diagnostics: end.diagnostics,
+  };
+}
+
+const neverRan = (endedMs: number): RunFinal => ({
+  state: 'failed',
+  reason: 'crashed',
+  timing: { endedMs },
+  attached: 0,
+  sections: [],
+  account: emptyAccount,
+  diagnostics: [],
+});
+
+/** Asks bpftrace whether it accepts the program; nothing is loaded or attached, and no run is kept. */
+export async function checkProgram(
+  request: CheckRequest,
+  call: CallContext,
+  deps: RunDependencies,
+): Promise<CheckReport> {
+  const program = parseProgram(request.program);
+  admit(program, 0, deps.limits);
+  const scoped = scopeProgram(program, resolveTarget(request.target));
+  using _slot = await deps.slots.take(call.caller, CHECK_MS, call.signal);
+  const said = await deps.tracer.check(scoped, AbortSignal.any([call.signal, AbortSignal.timeout(CHECK_MS)]));
+  const diagnostics = await explain(said, deps.kernel, deps.nearestFunctions, call.signal);
+  return {
+    ok: diagnostics.every(({ severity }) => severity !== 'error'),
+    attachPoints: program.attachPoints,
+    diagnostics,
+  };
+}
+
+const CHECK_MS = 60_000;
+
+/** What a caller is told when the server is stopping. */
+export const draining = (): KerntapError =>
+  new KerntapError('server.draining', 'The server is stopping and starts no new run.', { retryAfterS: 30 });
