@@ -1,0 +1,122 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { download, obstacleToDebian } from './debian.mjs';
+import { findOnPath, run, sentence } from './run.mjs';
+import { Problem, say, step } from './say.mjs';
+import { isAtLeast, versionIn } from './version.mjs';
+
+const NEEDED = '0.24.2';
+const MACHINES = {
+  x64: { debian: 'amd64', triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' },
+  arm64: { debian: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
+};
+const machine = process.platform === 'linux' ? MACHINES[process.arch] : undefined;
+// util-linux comes along: Debian 12's own setpriv knows neither Landlock nor seccomp.
+const PROGRAMS = ['bpftrace', 'setpriv', 'prlimit'];
+
+const home = (root) => join(root, '.cache/bpftrace');
+const unpacked = (root) => join(home(root), 'root');
+const stamp = (root) => join(home(root), 'on-path');
+
+/** A bpftrace was unpacked, or one that was found new enough is still on PATH, or the caller has named one. */
+export function isDone(root) {
+  if (process.env.KERNTAP_BPFTRACE) return true;
+  if (machine !== undefined && existsSync(join(unpacked(root), 'usr/lib', machine.triplet, machine.loader)))
+    return true;
+  const found = findOnPath('bpftrace');
+  return found !== undefined && existsSync(stamp(root)) && readFileSync(stamp(root), 'utf8') === mark(found);
+}
+
+const mark = ({ file, changedMs }) => `${file} ${changedMs}\n`;
+
+export async function bring(root) {
+  const found = findOnPath('bpftrace');
+  const version = found && versionIn((await run(found.file, ['--version'])).stdout);
+  if (version !== undefined && isAtLeast(version, NEEDED)) {
+    mkdirSync(home(root), { recursive: true });
+    writeFileSync(stamp(root), mark(found));
+    say(`bpftrace ${version} of this machine: ${found.file}`);
+    return;
+  }
+  const obstacle = machine === undefined ? 'Debian has no package for this machine' : obstacleToDebian();
+  if (obstacle !== undefined) {
+    const here =
+      found === undefined ? 'there is no bpftrace on PATH' : `${found.file} is ${version ?? 'of no known version'}`;
+    say(
+      `no bpftrace ${NEEDED} or newer: ${here}, and ${obstacle}. Tracing needs one: install it, or name it with ` +
+        '--bpftrace PATH, or use the container image, which has it.',
+    );
+    return;
+  }
+  const notes = [];
+  await step('bpftrace and util-linux from Debian forky, about 70 MB', () => unpack(root, notes));
+  notes.forEach(say);
+}
+
+async function unpack(root, notes) {
+  const fresh = `${unpacked(root)}.new`;
+  const apt = join(home(root), 'apt');
+  for (const folder of [fresh, apt]) rmSync(folder, { recursive: true, force: true });
+  const packages = await download(apt, machine.debian, ['bpftrace', 'util-linux'], notes);
+  mkdirSync(fresh, { recursive: true });
+  for (const file of packages) {
+    const { code, stderr } = await run('dpkg-deb', ['-x', file, fresh]);
+    if (code !== 0) throw new Problem(`A Debian package could not be unpacked: ${sentence(stderr)} Run this again.`);
+  }
+  trim(fresh);
+  const version = await started(fresh);
+  rmSync(unpacked(root), { recursive: true, force: true });
+  renameSync(fresh, unpacked(root));
+  rmSync(apt, { recursive: true, force: true });
+  return `${version}, ${Math.round(sizeOf(unpacked(root)) / 1e6)} MB on disk`;
+}
+
+/** Leaves the three programs and the libraries. */
+function trim(folder) {
+  const keepOnly = (names, ...path) => {
+    for (const name of readdirSync(join(folder, ...path))) {
+      if (!names.includes(name)) rmSync(join(folder, ...path, name), { recursive: true });
+    }
+  };
+  keepOnly(['usr']);
+  keepOnly(['bin', 'lib'], 'usr');
+  keepOnly(PROGRAMS, 'usr/bin');
+  rmSync(join(folder, 'usr/lib', machine.triplet, 'gconv'), { recursive: true, force: true });
+}
+
+function sizeOf(folder) {
+  return readdirSync(folder, { withFileTypes: true }).reduce((bytes, entry) => {
+    const path = join(folder, entry.name);
+    return bytes + (entry.isDirectory() ? sizeOf(path) : lstatSync(path).size);
+  }, 0);
+}
+
+/** Starts all three by their own loader, as the server will, and returns bpftrace's version. */
+async function started(folder) {
+  const libraries = join(folder, 'usr/lib', machine.triplet);
+  const [bpftrace] = await Promise.all(
+    PROGRAMS.map(async (name) => {
+      const { code, stdout, stderr } = await run(join(libraries, machine.loader), [
+        ...['--library-path', libraries, '--argv0', name],
+        ...[join(folder, 'usr/bin', name), '--version'],
+      ]);
+      if (code !== 0)
+        throw new Problem(
+          `Debian's ${name} does not start on this machine: ${sentence(stderr)} Install bpftrace ${NEEDED} or newer yourself.`,
+        );
+      return stdout;
+    }),
+  );
+  const version = versionIn(bpftrace);
+  if (version !== undefined && isAtLeast(version, NEEDED)) return version;
+  throw new Problem(`Debian forky's bpftrace says "${bpftrace.trim()}". Install ${NEEDED} or newer yourself.`);
+}
