@@ -1,0 +1,74 @@
+import { KerntapError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Access, Action, Caller } from '../trace/ports.ts';
+import { openTokenFile, type TokenEntry } from './token-file.ts';
+
+export interface AccessOptions {
+  /** Without it everybody who reaches the loopback listener is `local` and may do everything. */
+  readonly tokenFile?: string | undefined;
+  readonly log: Log;
+  /** How often at most the token file is looked at for a change. */
+  readonly recheckMs?: number;
+}
+
+/** Whoever is on this machine: he owns it already. */
+export const LOCAL_CALLER: Caller = { name: 'local', source: 'local', tiers: ['pod', 'node'], namespaces: ['*'] };
+
+/** Who may come in, and what he may do. Throws `start.option` for a token file that cannot be used. */
+export async function createAccess({ tokenFile, log, recheckMs = 1000 }: AccessOptions): Promise<Access> {
+  const tokens = tokenFile === undefined ? undefined : await openTokenFile(tokenFile, log, recheckMs);
+  return {
+    async identify(authorization) {
+      if (!tokens) return LOCAL_CALLER;
+      return callerOf(await tokens.find(bearerOf(authorization)));
+    },
+    async allow(caller, action) {
+      review(caller, action);
+    },
+  };
+}
+
+function bearerOf(authorization: string | undefined): string {
+  if (authorization === undefined) throw new KerntapError('access.unauthenticated', 'No token was sent.');
+  const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization)?.[1];
+  if (token === undefined)
+    throw new KerntapError('access.unauthenticated', 'The Authorization header is not "Bearer" and one token.');
+  return token;
+}
+
+function callerOf(entry: TokenEntry | undefined): Caller {
+  if (!entry) throw new KerntapError('access.unauthenticated', 'The token is not known here.');
+  const { name, notAfterMs, tiers, namespaces } = entry;
+  if (notAfterMs !== undefined && Date.now() >= notAfterMs) {
+    const end = new Date(notAfterMs).toISOString();
+    throw new KerntapError('access.unauthenticated', `The token of ${name} was good until ${end}.`);
+  }
+  return { name, source: 'token', tiers, namespaces };
+}
+
+/** Throws unless `caller` may do `action`. A caller of the node tier reads the whole node anyway, so also its runs. */
+function review(caller: Caller, action: Action): void {
+  switch (action.act) {
+    case 'trace':
+      needTier(caller, action.tier, action.tier === 'node' ? 'to trace the node' : 'to trace a pod');
+      break;
+    case 'metrics':
+      needTier(caller, 'node', 'to read /metrics');
+      break;
+    case 'read':
+    case 'change': {
+      const { owner, id } = action.run;
+      // The words of an unknown id: nobody learns that the run of another exists.
+      if (owner !== caller.name && !caller.tiers.includes('node'))
+        throw new KerntapError('run.unknown', `There is no run ${JSON.stringify(id)}.`);
+    }
+  }
+}
+
+function needTier(caller: Caller, tier: Caller['tiers'][number], purpose: string): void {
+  if (caller.tiers.includes(tier)) return;
+  const has = caller.tiers.length === 0 ? 'no tier' : `the tier ${caller.tiers.join(', ')}`;
+  throw new KerntapError('access.denied', `${caller.name} has ${has} and needs the tier ${tier} ${purpose}.`, {
+    remedy: `ask the owner of the token file to add "${tier}" to the tiers of ${caller.name}`,
+  });
+}
