@@ -116,9 +116,32 @@ export interface Config extends Omit<Values, 'dataDir' | 'nodeName'> {
 const camel = (flag: string): string => flag.replace(/-([a-z])/g, (_dash, letter: string) => letter.toUpperCase());
 export const environmentName = (flag: string): string => `KERNTAP_${flag.replaceAll('-', '_').toUpperCase()}`;
 
-/** Reads the options of a command: the command line wins over the environment. Throws `start.option`. */
+/** What a command takes beside the common options. */
+export interface OwnFlags {
+  readonly [flag: string]: { readonly type: 'string' | 'boolean'; readonly short?: string };
+}
+
+export interface CommandLine {
+  readonly config: Config;
+  /** The command's own flags that were given; one without a value is `true`. */
+  readonly own: Readonly<Record<string, string | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+/** Reads the options of a command that takes no other arguments. Throws `start.option`. */
 export function loadConfig(args: readonly string[], env: NodeJS.ProcessEnv): Config {
-  const given = parseFlags(args, env.npm_lifecycle_event);
+  const { config, positionals } = parseCommandLine(args, env);
+  const [stray] = positionals;
+  if (stray === undefined) return config;
+  // npm keeps `--listen` for itself and passes its value alone unless `--` stands before it.
+  const npmScript = env.npm_lifecycle_event;
+  const remedy = npmScript === undefined ? 'see kerntap --help' : `write: npm ${npmScript} -- --listen ${stray}`;
+  throw new KerntapError('start.option', `${JSON.stringify(stray)} belongs to no option.`, { remedy });
+}
+
+/** Reads a command line: it wins over the environment, which wins over the presets. Throws `start.option`. */
+export function parseCommandLine(args: readonly string[], env: NodeJS.ProcessEnv, own: OwnFlags = {}): CommandLine {
+  const { given, positionals } = parseFlags(args, own);
   const values: Record<string, unknown> = {};
   for (const [flag, option] of Object.entries<Option>(OPTIONS)) {
     const text = given[flag] ?? env[environmentName(flag)] ?? option.preset;
@@ -131,33 +154,29 @@ export function loadConfig(args: readonly string[], env: NodeJS.ProcessEnv): Con
     }
     values[camel(flag)] = parsed.data;
   }
-  return {
+  const config = {
     nodeName: nodeNameOf(hostname()),
     dataDir: defaultDataDir(env),
-    inKubernetes:
-      env.KUBERNETES_SERVICE_HOST !== undefined || existsSync('/var/run/secrets/kubernetes.io/serviceaccount/token'),
+    inKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined || existsSync(SERVICE_ACCOUNT_TOKEN),
     ...values,
   } as Config;
+  return { config, own: given, positionals };
 }
 
-function parseFlags(args: readonly string[], npmScript: string | undefined): Record<string, string | undefined> {
-  const options = Object.fromEntries(
-    Object.entries<Option>(OPTIONS).map(([flag, { value }]) => [
-      flag,
-      { type: value === undefined ? 'boolean' : 'string' } as const,
-    ]),
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+function parseFlags(args: readonly string[], own: OwnFlags) {
+  const common = Object.entries<Option>(OPTIONS).map(
+    ([flag, { value }]) => [flag, { type: value === undefined ? 'boolean' : 'string' } as const] as const,
   );
   try {
+    const options = { ...Object.fromEntries(common), ...own };
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-    const [stray] = positionals;
-    if (stray !== undefined) {
-      // npm keeps `--listen` for itself and passes its value alone unless `--` stands before it.
-      const remedy = npmScript === undefined ? 'see kerntap --help' : `write: npm ${npmScript} -- --listen ${stray}`;
-      throw new KerntapError('start.option', `${JSON.stringify(stray)} belongs to no option.`, { remedy });
-    }
-    return Object.fromEntries(Object.entries(values).map(([flag, value]) => [flag, String(value)]));
+    const given: Record<string, string | undefined> = Object.fromEntries(
+      Object.entries(values).map(([flag, value]) => [flag, String(value)]),
+    );
+    return { given, positionals };
   } catch (error) {
-    if (error instanceof KerntapError) throw error;
     throw new KerntapError('start.option', `${(error as Error).message.split('. ')[0]}.`);
   }
 }

@@ -170,8 +170,10 @@ export function createNode(deps: NodeDependencies): Node {
     async drain(graceMs) {
       drained = true;
       for (const run of live.values()) run.stop('drained');
-      const ended = Promise.allSettled([...live.values()].map((run) => run.done));
-      await Promise.race([ended, pause(graceMs, new AbortController().signal)]);
+      const ended = new AbortController();
+      const all = Promise.allSettled([...live.values()].map((run) => run.done));
+      await Promise.race([all, pause(graceMs, ended.signal)]);
+      ended.abort(); // a timer that is left would keep the process alive
     },
   };
 }

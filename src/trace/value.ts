@@ -30,5 +30,6 @@ export function toWire(value: Value): unknown {
   return Object.fromEntries(value.record.map(([name, item]) => [name, toWire(item)]));
 }
 
-/** One line of text for a cell of a table: text as it is, everything else as compact JSON. */
-export const toText = (value: Value): string => (typeof value === 'string' ? value : JSON.stringify(toWire(value)));
+/** One line of text for a cell of a table: text as it is, an integer in digits, everything else as compact JSON. */
+export const toText = (value: Value): string =>
+  typeof value === 'string' || typeof value === 'bigint' ? String(value) : JSON.stringify(toWire(value));

@@ -1,0 +1,240 @@
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { createAccess, LOCAL_CALLER } from './access/access.ts';
+import { checkExposure } from './access/exposure.ts';
+import { findInstallation } from './bpftrace/installation.ts';
+import { createKernel } from './bpftrace/kernel.ts';
+import { defaultRunDir } from './bpftrace/own-folder.ts';
+import { ensureTracefs } from './bpftrace/tracefs.ts';
+import { createBpftrace } from './bpftrace/tracer.ts';
+import type { Config } from './config.ts';
+import { createApp } from './http/app.ts';
+import { createHealth, createHealthListener } from './http/health.ts';
+import { type Listener, listen } from './http/listen.ts';
+import { createMetrics } from './http/metrics.ts';
+import { createV1 } from './http/v1.ts';
+import { createLog, type Log, silentLog } from './log.ts';
+import { createMcpEndpoint } from './mcp/endpoint.ts';
+import { createMcpFactory } from './mcp/server.ts';
+import { serveStdio } from './mcp/stdio.ts';
+import { LONG_TOOLS } from './mcp/tools/index.ts';
+import { BUILTINS, nearestBuiltins } from './program/builtins.ts';
+import { MAX_PROGRAM_BYTES, parseProgram } from './program/program.ts';
+import { createRunStore } from './results/store.ts';
+import { createNode, type Node } from './trace/node.ts';
+import type { Access, CallContext, NodeFacts, Progress, Sink, StoreUsage, TraceLimits, Tracer } from './trace/ports.ts';
+import { createSlots, defaultSlots } from './trace/slots.ts';
+
+export { createRemoteNode } from './cluster/remote-node.ts';
+export { type CommandLine, type Config, loadConfig, parseCommandLine } from './config.ts';
+export type { NodeApi, NodeFacts, Progress, RunRecord } from './trace/ports.ts';
+
+const PROJECT = join(import.meta.dirname, '..');
+
+/** The version of kerntap, from its package. */
+export const VERSION: string = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')).version;
+
+const MIB = 1 << 20;
+const KEPT: Omit<TraceLimits, 'timeoutMs'> = { maxEventBytes: 8 * MIB, maxMapBytes: 16 * MIB };
+const MAX_ATTACH_POINTS = 64;
+
+/** Runs end within their timeout and 35 s; what a drain waits for is what one stop sequence needs. */
+const DRAIN_MS = 35_000;
+/** What an answer under way may still take when all runs are over. */
+const CUT_MS = 2_000;
+
+/** This machine as a `NodeApi`, without any listener. */
+export interface LocalNode {
+  readonly node: Node;
+  readonly log: Log;
+  readonly dataDir: string;
+  /** Whether tracefs was there, was mounted by us, or cannot be had. */
+  readonly tracefs: 'present' | 'mounted' | 'absent';
+  /** What this machine can do; found once, by trying. */
+  abilities(): Promise<NodeFacts>;
+  /** Stops what runs and keeps its results; waits for less when `hurry` is aborted. */
+  close(hurry: AbortSignal): Promise<void>;
+}
+
+/** `LocalNode` as an MCP server and an HTTP API on its listeners. */
+export interface Server extends LocalNode {
+  readonly urls: { readonly mcp: string; readonly v1: string; readonly health: string };
+}
+
+/** A call by whoever sits at this terminal. */
+export const localCall = (signal: AbortSignal, progress: (progress: Progress) => void = () => {}): CallContext => ({
+  caller: LOCAL_CALLER,
+  signal,
+  log: silentLog,
+  progress,
+});
+
+/** Builds everything that stands behind the `NodeApi` of this machine. `write` takes the log. Throws `start.*`. */
+export const composeNode = async (config: Config, write: (line: string) => void): Promise<LocalNode> =>
+  (await composeParts(config, write)).local;
+
+/** The node and its listeners. Throws `start.*`, and leaves nothing behind then. */
+export async function composeServer(config: Config, write: (line: string) => void): Promise<Server> {
+  const { tokenFile, tlsTerminatedByProxy, inKubernetes, listen: at, healthListen } = config;
+  checkExposure({ listenHost: at.host, tokenFile, tlsTerminatedByProxy, inKubernetes });
+  const { local, access, metrics, readiness, close } = await composeParts(config, write);
+  const { node, log } = local;
+  const endpoint = createMcpEndpoint({ factory: mcpFactory(local), longTools: LONG_TOOLS, log });
+  const health = createHealth(readiness);
+  const listeners: Listener[] = [];
+  const closeListeners = (graceMs: number) => Promise.all(listeners.map((listener) => listener.close(graceMs)));
+
+  try {
+    const app = createApp({
+      endpoint,
+      v1: createV1({ node, log, version: VERSION }),
+      ...(healthListen === undefined && { health, metrics: metrics.routes }),
+      countRequests: metrics.countRequests,
+      access,
+      authentication: tokenFile === undefined ? 'none' : 'bearer',
+      allowedHosts: config.allowedHosts,
+      allowedOrigins: config.allowedOrigins,
+      tlsTerminatedByProxy,
+      log,
+    });
+    const main = await listen(app, at);
+    listeners.push(main);
+    const ownHealth = healthListen && (await listen(createHealthListener(health, metrics.routes), healthListen));
+    if (ownHealth) listeners.push(ownHealth);
+    log.info('server.listening', { url: main.url, node: config.nodeName });
+    return {
+      ...local,
+      urls: { mcp: `${main.url}/mcp`, v1: `${main.url}/v1`, health: (ownHealth ?? main).url },
+      // Runs first: a client that waits for one is still to be told how it ended.
+      async close(hurry) {
+        await close(hurry, async () => {
+          await endpoint.close();
+          await closeListeners(CUT_MS);
+        });
+      },
+    };
+  } catch (error) {
+    await closeListeners(0);
+    await close(AbortSignal.abort());
+    throw error;
+  }
+}
+
+/** The node for one client that started us: MCP over standard input and output. Throws `start.*`. */
+export async function composeStdio(config: Config, write: (line: string) => void): Promise<LocalNode> {
+  const { local, close } = await composeParts(config, write);
+  const client = serveStdio(mcpFactory(local), local.log);
+  return { ...local, close: (hurry) => close(hurry, client.close) };
+}
+
+const mcpFactory = ({ node, log }: LocalNode) => createMcpFactory({ node, helpers: BUILTINS, log, version: VERSION });
+
+interface Parts {
+  readonly local: LocalNode;
+  readonly access: Access;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly readiness: () => { draining: boolean; store: StoreUsage; sandbox: NodeFacts['sandbox'] };
+  /** Ends the runs, then the surfaces in front of them, then what stands behind them. */
+  close(hurry: AbortSignal, closeSurfaces?: () => Promise<unknown>): Promise<void>;
+}
+
+async function composeParts(config: Config, write: (line: string) => void): Promise<Parts> {
+  const log = createLog(write);
+  const { nodeName, dataDir, maxTimeout } = config;
+  const now = () => performance.now();
+  const metrics = createMetrics({ version: VERSION });
+  const access = await createAccess({ ...(config.tokenFile && { tokenFile: config.tokenFile }), log });
+  const installation = await findInstallation({
+    ...(config.bpftrace && { path: config.bpftrace }),
+    cacheDir: join(PROJECT, '.cache'),
+    env: process.env,
+  });
+  const tracefs = await ensureTracefs();
+  if (tracefs !== 'present') log.info('tracefs.found', { state: tracefs });
+  const tracer = await createBpftrace({
+    installation,
+    runDir: defaultRunDir(process.env),
+    log,
+    spare: config.spare === 'on',
+    watchdog: config.watchdog === 'on',
+    maxTimeoutMs: maxTimeout * 1000,
+  });
+  const store = await openStore().catch(async (error: unknown) => {
+    await tracer.close();
+    throw error;
+  });
+  const kernel = createKernel({
+    query: tracer.query,
+    attach: (program, signal) => attachOnce(tracer, program, signal),
+    version: installation.version,
+    bundled: installation.bundled,
+    log,
+  });
+  const slots = createSlots(defaultSlots, now);
+  const node = createNode({
+    access,
+    kernel,
+    nearestFunctions: nearestBuiltins,
+    slots,
+    store,
+    tracer,
+    log,
+    limits: { ...KEPT, maxTimeoutMs: maxTimeout * 1000, maxAttachPoints: MAX_ATTACH_POINTS },
+    redactions: [],
+    node: nodeName,
+    versions: { kerntap: VERSION, bpftrace: installation.version, kernel: release() },
+    now,
+    onEnd: metrics.observeRun,
+    shownLimits: {
+      timeout_s: maxTimeout,
+      attach_points: MAX_ATTACH_POINTS,
+      program_bytes: MAX_PROGRAM_BYTES,
+      event_bytes: KEPT.maxEventBytes,
+      map_bytes: KEPT.maxMapBytes,
+    },
+  });
+  metrics.watch({ slots: () => slots, store: store.usage });
+
+  async function openStore() {
+    return createRunStore({ dataDir, node: nodeName, log });
+  }
+
+  async function close(hurry: AbortSignal, closeSurfaces: () => Promise<unknown> = async () => {}): Promise<void> {
+    const hurried = new Promise<void>((resolve) => hurry.addEventListener('abort', () => resolve(), { once: true }));
+    await Promise.race([node.drain(DRAIN_MS), hurry.aborted ? undefined : hurried]);
+    await closeSurfaces();
+    await tracer.close();
+    await store.close();
+  }
+
+  return {
+    local: {
+      node,
+      log,
+      dataDir,
+      tracefs,
+      abilities: () => node.describe(false, localCall(new AbortController().signal)),
+      close,
+    },
+    access,
+    metrics,
+    readiness: () => ({ draining: node.draining, store: store.usage(), sandbox: tracer.sandbox }),
+    close,
+  };
+}
+
+/** Attaches a program and ends it at once: how the kernel is asked what it can do. */
+async function attachOnce(
+  tracer: Tracer,
+  text: string,
+  signal: AbortSignal,
+): Promise<{ attached: boolean; why?: string }> {
+  const stop = new AbortController();
+  const sink: Sink = { push: (event) => event.kind === 'armed' && stop.abort('stopped') };
+  const either = AbortSignal.any([signal, stop.signal]);
+  const limits = { timeoutMs: 1_000, maxEventBytes: 0, maxMapBytes: 0 };
+  const end = await tracer.run(parseProgram(text), limits, sink, either);
+  const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
+  return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
+}
