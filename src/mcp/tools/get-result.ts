@@ -1,0 +1,62 @@
+import * as z from 'zod';
+import { KerntapError } from '../../errors.ts';
+import { filledSections, OVERVIEW_ROWS, overviewOf, pageOf, programOf } from '../../render/answer.ts';
+import { FORMATS, type Format } from '../../render/index.ts';
+import { parseStack } from '../../render/stack.ts';
+import type { Section } from '../../trace/ports.ts';
+import { defineTool } from '../tool.ts';
+import { answerIn, PAGE_CHARS, RowCount, RunIdText } from './run-answer.ts';
+
+export const getResult = defineTool({
+  name: 'get_result',
+  effect: 'reads',
+  long: true,
+  description:
+    'Reads a run, or waits for one that is not over. Without section: the first that has rows; the others are named. folded: stacks for a flame graph; raw: what was printed.',
+  input: z.strictObject({
+    run_id: z.exactOptional(RunIdText),
+    execution_id: z.exactOptional(RunIdText.describe('same as run_id')),
+    wait: z.number().min(0).max(25).default(0).describe('seconds'),
+    section: z.exactOptional(z.string().max(300).describe('@map, events, or program: its text')),
+    filter: z.exactOptional(z.string().max(300).describe('part of any cell')),
+    sort: z.exactOptional(z.string().max(300).describe('column, or -column')),
+    offset: z.int().min(0).max(1_000_000_000).default(0),
+    limit: RowCount.default(50),
+    format: z.enum(FORMATS).default('table'),
+  }),
+  async handle({ run_id, execution_id, wait, section, filter, sort, offset, limit, format }, { node, ...call }) {
+    const id = run_id ?? execution_id;
+    if (id === undefined) throw new KerntapError('argument.invalid', 'run_id is missing.', { remedy: ID_REMEDY });
+
+    const whole = await node.result(id, { waitMs: Math.round(wait * 1_000), offset: 0, limit: 1 }, call);
+    const nowMs = Date.now();
+    if (section === 'program') return answerIn(format, programOf(whole, nowMs), PAGE_CHARS);
+    const chosen = section ?? preferred(whole.sections, format)?.name;
+    if (chosen === undefined) return answerIn(format, overviewOf(whole, { rows: limit, nowMs }), PAGE_CHARS);
+
+    const words = { ...(filter !== undefined && { filter }), ...(sort !== undefined && { sort }) };
+    const named = { section: chosen, ...words };
+    const page = { others: whole.sections, offset, nowMs, ...(filter !== undefined && { filter }) };
+    const isHistogram = whole.sections.some(({ name, type }) => name === chosen && type === 'hist');
+    if (isHistogram && section === undefined && offset === 0 && sort === undefined && isShown(format)) {
+      const record = await node.result(id, { waitMs: 0, offset: 0, limit: OVERVIEW_ROWS, ...named }, call);
+      const { sections } = overviewOf(record, { rows: limit, nowMs });
+      return answerIn(format, { ...pageOf(record, page), sections }, PAGE_CHARS);
+    }
+    // What was printed has an order over all sections only as bpftrace wrote it: events, then maps.
+    const query = format === 'raw' && section === undefined ? words : named;
+    const record = await node.result(id, { waitMs: 0, offset, limit, ...query }, call);
+    return answerIn(format, pageOf(record, page), PAGE_CHARS);
+  },
+});
+
+const ID_REMEDY = 'pass the run_id of an earlier answer; manage_runs(action="list") names your runs';
+
+const isShown = (format: Format) => format === 'table' || format === 'json';
+
+/** The section that a call means which names none: the first that has rows, for folded stacks the first with a stack. */
+function preferred(sections: readonly Section[], format: Format): Section | undefined {
+  const filled = filledSections(sections);
+  const stacks = filled.find(({ rows }) => rows[0]?.some((cell) => parseStack(cell) !== undefined));
+  return (format === 'folded' ? stacks : undefined) ?? filled[0];
+}

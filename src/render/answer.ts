@@ -1,0 +1,196 @@
+import type { ErrorCode } from '../errors.ts';
+import { ERRORS } from '../errors.ts';
+import type { Account, Column, Diagnostic, RunHeader, RunRecord, Section } from '../trace/ports.ts';
+import type { Value } from '../trace/value.ts';
+import { diagnosis, mostSevere } from './diagnostics.ts';
+import { summariseHistogram } from './histogram.ts';
+import { counted, REASONS, verdict } from './sentences.ts';
+
+/** One part of an answer: a page of rows that is ready to be shown. */
+export interface AnswerSection {
+  readonly name: string;
+  /** `program` is the text of the run's program. */
+  readonly type: Section['type'] | 'program';
+  readonly columns: readonly Column[];
+  readonly rows: readonly (readonly Value[])[];
+  /** How many rows there are altogether, and how many of them come before `rows`. */
+  readonly total: number;
+  readonly offset: number;
+  readonly notes: readonly string[];
+}
+
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly sentence: string;
+  readonly remedy: string;
+}
+
+/** What one call says of one run. Every form is made from it alone, so that no two forms tell different things. */
+export interface RunAnswer {
+  readonly run: RunHeader;
+  /** The state in words. */
+  readonly verdict: string;
+  /** Why the run failed, as an error that the caller can mend. */
+  readonly refusal?: Refusal;
+  readonly findings: readonly string[];
+  readonly sections: readonly AnswerSection[];
+  /** Sections that are not shown, with their number of rows. */
+  readonly elsewhere: readonly {
+    readonly name: string;
+    readonly type: AnswerSection['type'];
+    readonly total: number;
+  }[];
+  readonly account: Account;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** The rows of every section that an overview must be given: percentiles can be told only of whole histograms. */
+export const OVERVIEW_ROWS = 10_000;
+
+/** What a run has altogether: each section with its `rows` largest rows, histograms as percentiles. */
+export function overviewOf(record: RunRecord, { rows, nowMs }: { rows: number; nowMs: number }): RunAnswer {
+  const sections = filledSections(record.sections).map((section) => ({ ...summary(section), offset: 0 }));
+  return {
+    ...base(record, nowMs),
+    findings: findingsOf(record),
+    sections: sections.map((section) => ({ ...section, rows: section.rows.slice(0, rows) })),
+    elsewhere: [],
+  };
+}
+
+/** The sections that have rows, what was counted before what was printed. */
+export const filledSections = (sections: readonly Section[]): readonly Section[] =>
+  [...sections.filter(({ type }) => type !== 'events'), ...sections.filter(({ type }) => type === 'events')].filter(
+    ({ total }) => total > 0,
+  );
+
+/** One page of one section, as `record` has it, of the rows that pass `filter`; `others` are all sections of the run. */
+export function pageOf(
+  record: RunRecord,
+  { offset, others, filter, nowMs }: { offset: number; others: readonly Section[]; filter?: string; nowMs: number },
+): RunAnswer {
+  const shown = new Set(record.sections.map(({ name }) => name));
+  return {
+    ...base(record, nowMs),
+    findings: findingsOf({ ...record, sections: others }),
+    sections: record.sections.map((section) => ({
+      ...section,
+      offset,
+      notes: filter === undefined ? section.notes : [`rows that contain ${JSON.stringify(filter)}`, ...section.notes],
+    })),
+    elsewhere: filledSections(others).filter(({ name }) => !shown.has(name)),
+  };
+}
+
+/** The program of a run: what the caller wrote and what was run. */
+export function programOf(record: RunRecord, nowMs: number): RunAnswer {
+  return {
+    ...base(record, nowMs),
+    findings: [],
+    sections: [
+      {
+        name: 'program',
+        type: 'program',
+        columns: [
+          { name: 'part', type: 'text' },
+          { name: 'text', type: 'text' },
+        ],
+        rows: [
+          ['source', record.source],
+          ['printed', record.printed],
+        ],
+        total: 2,
+        offset: 0,
+        notes: [],
+      },
+    ],
+    elsewhere: [],
+  };
+}
+
+/** Calls that are worth making next, ready to be sent, at most two. */
+export function nextCalls({ run, sections, elsewhere, refusal }: RunAnswer): readonly string[] {
+  const id = `run_id="${run.id}"`;
+  if (run.state === 'running') {
+    const waitS = Math.min(25, Math.ceil(run.timeoutMs / 1000));
+    return [`get_result(${id}, wait=${waitS})`, `manage_runs(action="stop", ${id})`];
+  }
+  if (refusal !== undefined) return [];
+  if (sections.length === 0 && elsewhere.length === 0)
+    return ['list_probes(filter="…", fields=true)', `exec_program(… timeout=${longer(run.timeoutMs)})`];
+
+  const more = sections.find(({ offset, rows, total }) => offset + rows.length < total);
+  const calls: string[] = [];
+  if (more !== undefined) {
+    const from = more.offset + more.rows.length;
+    // Percentiles are no rows of the run: the next page of a histogram starts with its first bucket.
+    calls.push(`get_result(${id}, section="${more.name}"${from > 0 && !isSummary(more) ? `, offset=${from}` : ''})`);
+  }
+  const hidden = sections.find(isSummary) ?? elsewhere[0];
+  if (hidden !== undefined && hidden !== more) calls.push(`get_result(${id}, section="${hidden.name}")`);
+  return calls;
+}
+
+/** True for a histogram that is shown by its percentiles. */
+export const isSummary = ({ type, columns }: Pick<AnswerSection, 'type' | 'columns'>): boolean =>
+  type === 'hist' && columns.some(({ name }) => name === 'p50');
+
+/** Names where the text in an answer comes from. */
+export const untrusted = (run: RunHeader): string => `text from processes on node ${run.node}`;
+
+function base(record: RunRecord, nowMs: number): Omit<RunAnswer, 'findings' | 'sections' | 'elsewhere'> {
+  const { sections: _sections, account, diagnostics, ...run } = record;
+  const refusal = refusalOf(record);
+  return {
+    run,
+    verdict: verdict(record, nowMs),
+    ...(refusal && { refusal }),
+    account,
+    diagnostics: mostSevere(diagnostics),
+  };
+}
+
+/** A histogram whose buckets are all here by its percentiles, the key with the most values first. */
+function summary(section: Section): Section {
+  if (section.type !== 'hist' || section.rows.length < section.total) return section;
+  const figures = summariseHistogram(section);
+  const n = figures.columns.findIndex(({ name }) => name === 'n');
+  return { ...figures, rows: figures.rows.toSorted((a, b) => Number(b[n]) - Number(a[n])) };
+}
+
+function refusalOf({ state, reason, diagnostics, probes }: RunRecord): Refusal | undefined {
+  if (state !== 'failed') return undefined;
+  const first = diagnostics.find(({ severity }) => severity === 'error') ?? diagnostics[0];
+  const code =
+    reason === 'invalid' ? 'program.invalid' : reason === 'unloadable' ? 'program.unloadable' : 'trace.launch';
+  const attached = probes.attached ?? 0;
+  return {
+    code,
+    sentence: first === undefined ? `${capital(REASONS[reason])}.` : diagnosis(first),
+    remedy: `${attached === 0 ? 'Nothing was attached' : `${counted(attached, 'probe')} had been attached`}. ${capital(
+      first?.remedy ?? (reason === 'not_armed' ? 'use fewer probes, or try again' : ERRORS[code].remedy),
+    )}.`,
+  };
+}
+
+/** Zero events are an answer: what was attached, for how long, and what to try. */
+function findingsOf(record: RunRecord): readonly string[] {
+  const { state, timing, probes, account, sections } = record;
+  if (state === 'running' || state === 'failed' || sections.some(({ total }) => total > 0)) return [];
+  if (account.droppedByLimit.events > 0 || account.droppedMaps > 0) return [];
+  if (timing.armedMs === undefined) return ['The run ended before its probes were attached.'];
+  const seconds = (((timing.endedMs ?? timing.armedMs) - timing.armedMs) / 1000).toFixed(1);
+  const attached = `${counted(probes.attached ?? probes.asked, 'probe')} ${probes.attached === 1 ? 'was' : 'were'} attached for ${seconds} s and`;
+  const runs = account.nodeCost?.runs;
+  if (runs === undefined) return [`${attached} nothing was counted or printed. ${TRY}`];
+  if (runs === 0) return [`${attached} none fired. ${TRY}`];
+  return [
+    `${attached} ran ${counted(runs, 'time')}, but nothing was counted or printed: no event passed the predicates.`,
+  ];
+}
+
+const TRY = 'Reproduce the load while it runs, trace longer, or check the probe and its predicate.';
+
+const longer = (timeoutMs: number): number => Math.min(600, Math.max(30, Math.round((timeoutMs / 1000) * 3)));
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,0 +1,34 @@
+import type { CheckReport } from '../trace/ports.ts';
+import { diagnosis, diagnosticJson, mostSevere, renderDiagnostic, renderPlace } from './diagnostics.ts';
+import { shorten } from './escape.ts';
+import { counted } from './sentences.ts';
+
+/** What `check` found, in words and for programs. */
+export function renderCheck(source: string, report: CheckReport): { text: string; data: Record<string, unknown> } {
+  const diagnostics = mostSevere(report.diagnostics);
+  return {
+    text: report.ok ? accepted(source, report) : refused(source, report),
+    data: {
+      ok: report.ok,
+      attach_points: report.attachPoints.map((point) => shorten(point)),
+      diagnostics: diagnostics.map(diagnosticJson),
+    },
+  };
+}
+
+const accepted = (source: string, { attachPoints, diagnostics }: CheckReport): string =>
+  [
+    `ok: bpftrace accepts the program, ${counted(attachPoints.length, 'attach point')}. Nothing was attached; the kernel's verifier has not seen it yet.`,
+    ...mostSevere(diagnostics).flatMap((diagnostic) => renderDiagnostic(source, diagnostic)),
+  ].join('\n');
+
+function refused(source: string, { diagnostics }: CheckReport): string {
+  const [first, ...others] = mostSevere(diagnostics);
+  if (first === undefined) return 'program.invalid: bpftrace refuses the program.';
+  return [
+    `program.invalid: ${diagnosis(first)}`,
+    ...renderPlace(source, first.at),
+    `${first.remedy === undefined ? '' : `${shorten(first.remedy, 400)}. `}Nothing was attached.`,
+    ...others.flatMap((diagnostic) => renderDiagnostic(source, diagnostic)),
+  ].join('\n');
+}

@@ -1,0 +1,299 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { overviewOf, pageOf, programOf } from '../../src/render/answer.ts';
+import { renderRows, renderTable } from '../../src/render/table.ts';
+import type { RunRecord } from '../../src/trace/ports.ts';
+import type { Value } from '../../src/trace/value.ts';
+import { ASKED_MS, eventsSection, HOSTILE, histogramSection, mapSection, recordOf, UNSEEN } from './records.ts';
+
+const overview = (record: RunRecord, rows = 10, nowMs = ASKED_MS) => renderTable(overviewOf(record, { rows, nowMs }));
+
+test('an answer has one header, an aligned table a map, the account and the next calls', () => {
+  const record = recordOf({
+    sections: [
+      mapSection(
+        '@opens',
+        [
+          ['java', 120n],
+          ['bash', 7],
+          ['cat', 3],
+        ],
+        53,
+      ),
+      eventsSection([
+        ['printf', 'hello 1\n'],
+        ['value', [1, 'x']],
+      ]),
+    ],
+    account: { events: 2 },
+  });
+  expect(overview(record, 2)).toBe(
+    [
+      `program on node (dev-1), 10.0 s from 2026-11-22T14:02:31Z, run ${record.id}, complete, 0 reported lost`,
+      '@opens: 2 of 53 rows',
+      '  key   value',
+      '  java    120',
+      '  bash      7',
+      'events: 2 of 2 rows',
+      '  hello 1',
+      '  [1,"x"]',
+      'account: 2 events kept; probes cost 0.4 % of one CPU, 1,203 runs',
+      `next: get_result(run_id="${record.id}", section="@opens", offset=2)`,
+    ].join('\n'),
+  );
+});
+
+test('a histogram is told by its percentiles, the key with most values first, and its buckets are one call away', () => {
+  const record = recordOf({
+    sections: [
+      histogramSection('@us', [
+        ['few', 100, null, 4],
+        ['many', null, -1, 2],
+        ['many', 4, 7, 90],
+        ['many', 8, 15, 9],
+      ]),
+    ],
+  });
+  const text = overview(record);
+  expect(text).toContain(
+    [
+      '@us: 2 of 2 keys',
+      '  key     n    p50    p95    p99    max',
+      '  many  101      7     15     15     15',
+      '  few     4  >=100  >=100  >=100  >=100',
+      'note: percentiles are upper bounds of their buckets (@us)',
+    ].join('\n'),
+  );
+  expect(text).toContain(`next: get_result(run_id="${record.id}", section="@us")`);
+});
+
+test('percentiles are not told of a histogram that is only partly here', () => {
+  const text = overview(recordOf({ sections: [histogramSection('@us', [['a', 4, 7, 90]], 20_000)] }));
+  expect(text).toContain('@us: 1 of 20,000 rows\n  key  from  to  count\n');
+});
+
+test('a stack is one line, innermost first', () => {
+  const stack = '\n        __schedule+1560\n        schedule+35\n';
+  expect(overview(recordOf({ sections: [mapSection('@', [[stack, 48]])] }))).toContain(
+    '  __schedule+1560 < schedule+35     48',
+  );
+});
+
+describe('nothing seen is an answer', () => {
+  const probes = { asked: 4, attached: 4 };
+  test.each([
+    [
+      'none fired',
+      { timeNs: 0, runs: 0, cpuShare: 0, probes: [] },
+      '4 probes were attached for 10.0 s and none fired. Reproduce the load',
+    ],
+    [
+      'all were filtered',
+      { timeNs: 9, runs: 12, cpuShare: 0, probes: [] },
+      'ran 12 times, but nothing was counted or printed',
+    ],
+  ])('%s', (_title, nodeCost, finding) => {
+    const text = overview(recordOf({ probes, account: { nodeCost } }));
+    expect(text).toContain(finding);
+    expect(text).toContain('next: list_probes(filter="…", fields=true) | exec_program(… timeout=30)');
+    expect(text.length / 4).toBeLessThan(150);
+  });
+
+  test('and is not told of a run whose events were only not kept', () => {
+    expect(overview(recordOf({ account: { droppedByLimit: { events: 9, bytes: 100 } } }))).not.toContain('finding:');
+  });
+});
+
+test('a running run tells how long it still takes and how to wait for it', () => {
+  const record = recordOf({
+    state: 'running',
+    reason: 'running',
+    timeoutMs: 60_000,
+    timing: { askedMs: ASKED_MS, armedMs: ASKED_MS },
+    sections: [eventsSection([['printf', 'x\n']], 4)],
+  });
+  const text = overview(record, 10, ASKED_MS + 42_000);
+  expect(text).toContain('running, 18 s left, 4 rows so far');
+  expect(text).toContain(`next: get_result(run_id="${record.id}", wait=25)`);
+});
+
+test.each([
+  ['truncated', 'map_full', 'truncated (a map had no room for more keys)'],
+  ['truncated', 'stopped', 'truncated (it was stopped with manage_runs)'],
+  ['interrupted', 'server_died', 'interrupted (the server died while it ran)'],
+  ['complete', 'exit', 'complete (the program ended by itself)'],
+] as const)('a run that is %s for %s says %s', (state, reason, said) => {
+  expect(overview(recordOf({ state, reason, sections: [mapSection('@', [['a', 1]])] }))).toContain(said);
+});
+
+test('the account names each loss', () => {
+  const text = overview(
+    recordOf({
+      sections: [mapSection('@', [['a', 1]])],
+      account: {
+        events: 1_000,
+        lost: 1_194,
+        droppedByLimit: { events: 12, bytes: 5_000 },
+        droppedMaps: 1,
+        mapFull: [
+          {
+            message: 'Argument list too long',
+            helper: 'map_update_elem',
+            code: -7,
+            at: { line: 1, column: 61 },
+            count: 199,
+          },
+          { message: 'Bad address', helper: 'probe_read', code: -14, count: 1 },
+        ],
+        runtimeErrors: [{ message: 'Divide or modulo by 0 detected.', at: { line: 1, column: 37 }, count: 2 }],
+        missed: 'unknown',
+        ambiguousKeys: 3,
+        malformed: 1,
+        repairedStrings: 2,
+        redactions: { jwt: 1, url: 4 },
+      },
+    }),
+  );
+  expect(text).toContain('complete, at least 1,194 lost');
+  for (const said of [
+    '1,000 events kept',
+    '12 events (4.9 KiB) dropped beyond what is kept',
+    '1 map absent because of the size',
+    'map full at 1:61, 199 updates not counted',
+    "probe_read failed at the program's end, 1 time (Bad address)",
+    'runtime error at 1:37, 2 times',
+    'missed probe runs unknown',
+    '3 keys that cannot be told from others',
+    '1 line of output not understood',
+    '2 strings with bytes that are no UTF-8',
+    '5 secrets redacted',
+  ])
+    expect(text).toContain(said);
+});
+
+describe('a program that was refused', () => {
+  const source = 'BEGIN {\n\t@a = foo(1);\n}';
+  const refused = (given: Partial<RunRecord>) =>
+    overview(
+      recordOf({
+        state: 'failed',
+        reason: 'invalid',
+        probes: { asked: 1, attached: 0 },
+        source,
+        ...given,
+      } as RunRecord),
+    );
+
+  test("is answered with the caller's own line, a mark under the place and the remedy", () => {
+    const text = refused({
+      diagnostics: [
+        { severity: 'warning', message: 'not the point' },
+        {
+          severity: 'error',
+          at: { line: 2, column: 7 },
+          message: "Unknown function: 'foo'",
+          remedy: 'did you mean: func',
+        },
+      ],
+    });
+    expect(text.split('\n').slice(0, 4)).toEqual([
+      "program.invalid: 2:7: Unknown function: 'foo'",
+      '   @a = foo(1);',
+      '        ^',
+      'Nothing was attached. Did you mean: func.',
+    ]);
+    expect(text.length / 4).toBeLessThan(120);
+  });
+
+  test('has its mark under the place in a very long line, too, and behind characters that are escaped', () => {
+    const long = `${'/* \u202e */ '.repeat(50)}BEGIN { foo(); }`;
+    const text = refused({
+      source: long,
+      diagnostics: [{ severity: 'error', at: { line: 1, column: long.indexOf('foo') + 1 }, message: 'no' }],
+    });
+    const [, line = '', mark = ''] = text.split('\n');
+    expect(line.slice(mark.indexOf('^'))).toBe('foo(); }');
+    expect(line).not.toMatch(UNSEEN);
+  });
+
+  test('that the kernel refused says so, and one that crashed after it had attached shows what it had', () => {
+    expect(
+      refused({ reason: 'unloadable', diagnostics: [{ severity: 'error', message: 'too many loops' }] }),
+    ).toContain('program.unloadable: too many loops');
+    const text = refused({ reason: 'crashed', sections: [mapSection('@', [['a', 1]])], diagnostics: [] });
+    expect(text).toContain('trace.launch: Bpftrace crashed or could not be started.');
+    expect(text).toContain('@: 1 of 1 row');
+  });
+});
+
+test('a page says which rows it has, of how many, and where the next one begins', () => {
+  const record = recordOf({
+    sections: [
+      mapSection(
+        '@',
+        [
+          ['a', 1],
+          ['b', 2],
+        ],
+        312,
+      ),
+    ],
+  });
+  const others = [...record.sections, mapSection('@b', [['x', 1]], 12)];
+  const text = renderTable(pageOf(record, { offset: 50, others, filter: 'ja\x1bva', nowMs: ASKED_MS }));
+  expect(text).toContain('@: rows 51-52 of 312\n');
+  expect(text).toContain('note: rows that contain "ja\\u001bva" (@)');
+  expect(text).toContain('not shown: @b (12 rows)');
+  expect(text).toContain('section="@", offset=52');
+});
+
+test('the program of a run is shown as it was written and as it ran', () => {
+  const record = recordOf({ source: 'BEGIN {\n  exit();\n}\x1b' });
+  const text = renderTable(programOf(record, ASKED_MS));
+  expect(text).toContain('source:\n  BEGIN {\n    exit();\n  }\\u{1b}\nprinted:\n  tracepoint');
+});
+
+test.each(Object.entries(HOSTILE))('traced text with %s stays in its cell', (_name, text) => {
+  const shown = overview(
+    recordOf({
+      sections: [
+        mapSection('@', [
+          [text, 1],
+          ['y'.repeat(10_000), 2],
+        ]),
+        eventsSection([
+          ['printf', `${text}\n`],
+          ['value', [text]],
+        ]),
+      ],
+    }),
+  );
+  for (const line of shown.split('\n')) expect(line).not.toMatch(UNSEEN);
+  expect(shown.split('\n').filter((line) => line.startsWith('finding'))).toEqual([]);
+  expect(shown).toContain('…');
+  expect(Math.max(...shown.split('\n').map((line) => line.length))).toBeLessThan(300);
+});
+
+const cell: fc.Arbitrary<Value> = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 200 }),
+  fc.integer(),
+  fc.bigInt(),
+  fc.constant(null),
+  fc.array(fc.string()),
+);
+
+test('every line of a table has its columns at the same places', () => {
+  const columns = [
+    { name: 'key', type: 'text' },
+    { name: 'value', type: 'number' },
+    { name: 'last', type: 'number' },
+  ] as const;
+  fc.assert(
+    fc.property(fc.array(fc.tuple(cell, cell, cell), { minLength: 1, maxLength: 20 }), (rows) => {
+      const lines = renderRows({ columns, rows }).split('\n');
+      expect(lines).toHaveLength(rows.length + 1);
+      expect(new Set(lines.map((line) => [...line].length)).size).toBe(1);
+      for (const line of lines) expect(line).not.toMatch(UNSEEN);
+    }),
+  );
+});
