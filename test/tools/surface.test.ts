@@ -64,5 +64,5 @@ test('every tool says its effect as hints, and nothing acts on the world outside
 });
 
 test('the tools that wait for a run stream their answers', () => {
-  expect([...LONG_TOOLS]).toEqual(['exec_program', 'get_result']);
+  expect([...LONG_TOOLS]).toEqual(['exec_program', 'get_result', 'manage_runs']);
 });
