@@ -20,7 +20,7 @@ const ROOMS: Readonly<Record<string, readonly [may: readonly string[], instead: 
   ...Object.fromEntries(
     ['bpftrace', 'targets', 'results', 'access', 'cluster'].map((adapter) => [
       adapter,
-      [['trace', 'type program'], USE_PORT],
+      [['trace', 'program'], USE_PORT],
     ]),
   ),
   mcp: [['trace', 'gadgets', 'render'], USE_NODE_API],

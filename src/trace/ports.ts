@@ -1,5 +1,7 @@
 import type { RunId } from '../ids.ts';
 import type { Log } from '../log.ts';
+import type { Position } from '../program/lexer.ts';
+import type { Program } from '../program/program.ts';
 import type { Value } from './value.ts';
 
 // ---------------------------------------------------------------------------------------------------------- callers
@@ -45,11 +47,7 @@ export interface CallContext {
 
 // --------------------------------------------------------------------------------------------------------- programs
 
-/** A place in the caller's text; line and column count from 1. */
-export interface Position {
-  readonly line: number;
-  readonly column: number;
-}
+export type { Position, Program };
 
 /** One thing that bpftrace or kerntap says of the caller's program, in the caller's own positions. */
 export interface Diagnostic {
@@ -61,18 +59,6 @@ export interface Diagnostic {
   readonly remedy?: string;
   /** The name that bpftrace did not know; `context` is the probe (`tracepoint`) or struct type in which it was looked up. */
   readonly unknown?: { readonly kind: 'probe' | 'function' | 'field'; readonly name: string; readonly context: string };
-}
-
-/** A program that was read and admitted, ready to be sent. */
-export interface Program {
-  /** What the caller wrote. */
-  readonly source: string;
-  /** What runs: today the source and our soft stop on a line of its own, later the printed tree. */
-  readonly printed: string;
-  /** Attach points as the caller wrote them, in order, such as `tracepoint:sched:*`. */
-  readonly attachPoints: readonly string[];
-  /** True when only `begin` and `end` probes are there, so that the run is over as soon as it is armed. */
-  readonly endsAtOnce: boolean;
 }
 
 // ---------------------------------------------------------------------------------------------------------- tracing

@@ -1,0 +1,106 @@
+import { KerntapError } from '../errors.ts';
+
+/** A place in the caller's text; line and column count from 1. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/**
+ * `variable` is `$x`, `map` is `@x`, `directive` a line that begins with `#`, `attach_point` one of a probe's list, such as
+ * `uprobe:/bin/bash:readline`. `end` is behind the last character.
+ */
+export type TokenKind =
+  | 'word'
+  | 'number'
+  | 'string'
+  | 'variable'
+  | 'map'
+  | 'punctuation'
+  | 'directive'
+  | 'attach_point'
+  | 'end';
+
+/** A piece of a program; `start` and `end` are offsets into its text. */
+export interface Token {
+  readonly kind: TokenKind;
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The place of an offset, in characters. */
+export function positionAt(source: string, offset: number): Position {
+  const before = source.slice(0, offset).split('\n');
+  return { line: before.length, column: [...(before.at(-1) ?? '')].length + 1 };
+}
+
+/** How a place is named in a sentence. */
+export function placeOf(source: string, offset: number): string {
+  const { line, column } = positionAt(source, offset);
+  return `line ${line}, column ${column}`;
+}
+
+const TOKENS: readonly (readonly [TokenKind, RegExp])[] = [
+  ['word', /[A-Za-z_]\w*/y],
+  ['number', /\d\w*/y],
+  ['variable', /\$\w+/y],
+  ['map', /@\w*/y],
+  ['string', /"(?:[^"\\\n]|\\[^\n])*"/y],
+  ['directive', /#.*/y],
+  ['punctuation', /./suy],
+];
+
+/** Reads the token at `offset`, after blanks and comments. Throws `program.unterminated`. */
+export function readToken(source: string, offset: number): Token {
+  const start = skipLayout(source, offset);
+  for (const [kind, pattern] of TOKENS) {
+    pattern.lastIndex = start;
+    const text = pattern.exec(source)?.[0];
+    if (text === undefined) continue;
+    if (text === '"') throw unterminated('string', source, start);
+    return { kind, text, start, end: start + text.length };
+  }
+  return { kind: 'end', text: '', start, end: start };
+}
+
+const BLANKS = /[ \t\n\v\f\r]+/y;
+
+function skipLayout(source: string, offset: number): number {
+  let at = offset;
+  for (;;) {
+    BLANKS.lastIndex = at;
+    if (BLANKS.test(source)) at = BLANKS.lastIndex;
+    else if (source.startsWith('//', at)) at = endOf(source, '\n', at) ?? source.length;
+    else if (source.startsWith('/*', at)) {
+      const close = endOf(source, '*/', at + 2);
+      if (close === undefined) throw unterminated('comment', source, at);
+      at = close;
+    } else return at;
+  }
+}
+
+function endOf(source: string, text: string, from: number): number | undefined {
+  const at = source.indexOf(text, from);
+  return at === -1 ? undefined : at + text.length;
+}
+
+/**
+ * Reads the attach point at `offset`, after blanks and comments, as far as bpftrace's own parser takes it: to a blank, a
+ * comma or a brace; `/` belongs to it once a colon was there, for a path. Its text may be empty.
+ */
+export function readAttachPoint(source: string, offset: number): Token {
+  const start = skipLayout(source, offset);
+  let end = start;
+  for (;;) {
+    const next = source[end];
+    if (next === undefined || /[ \t\n\v\f\r,{]/.test(next)) break;
+    if (next === '/' && end > start && !source.slice(start, end).includes(':') && !/[/*]/.test(source[end + 1] ?? ''))
+      break;
+    end = next === '"' ? readToken(source, end).end : end + 1;
+  }
+  return { kind: 'attach_point', text: source.slice(start, end), start, end };
+}
+
+export const unterminated = (what: string, source: string, offset: number): KerntapError =>
+  new KerntapError('program.unterminated', `The ${what} that begins at ${placeOf(source, offset)} is not closed.`);
