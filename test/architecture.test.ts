@@ -79,7 +79,7 @@ test.each([
   ['render/table.ts', "import { statSync } from 'node:fs';", 'src/render is pure'],
   ['trace/run.ts', "import {\n  createBpftrace,\n} from '../bpftrace/tracer.ts';", 'take it as a port'],
   ['trace/run.ts', 'const startedMs = Date.now();', 'take the value as an argument'],
-  ['bpftrace/launch.ts', "import { parse } from '../program/parse.ts';", 'take it as a port'],
+  ['bpftrace/launch.ts', "import { createRunStore } from '../results/store.ts';", 'take it as a port'],
   ['mcp/tools/bpf-info.ts', "export { kernel } from '../../bpftrace/kernel.ts';", 'call NodeApi'],
   ['http/app.ts', "import { remoteNode } from '../cluster/remote-node.ts';", 'call NodeApi'],
   ['cli/serve.ts', "const { execa } = await import('execa');", 'only src/bpftrace may'],
@@ -91,7 +91,7 @@ test.each([
 });
 
 test.each([
-  ['bpftrace/launch.ts', "import type { Program } from '../program/program.ts';"],
+  ['bpftrace/kernel.ts', "import { nearest } from '../program/nearest.ts';"],
   ['http/v1.ts', "import { RunWire } from '../cluster/wire.ts';"],
   ['render/table.ts', "// unlike process.stdout\nconst text = 'process.env';"],
   ['compose.ts', "import { createApp } from './http/app.ts';"],
