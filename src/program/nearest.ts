@@ -62,24 +62,23 @@ export function editDistance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** The candidates that share most pairs of letters with `wanted`; all of them when they are few. */
+/** The candidates that share most pairs of letters with `wanted`, about as many as are wanted; all when they are few. */
 function sharingPairs(wanted: string, candidates: Iterable<string>): readonly string[] {
   const all = [...candidates];
   if (all.length <= EXACT_CANDIDATES * 8) return all;
   const pairs = new Uint8Array(65_536);
   for (let i = 1; i < wanted.length; i++) pairs[pairAt(wanted, i)] = 1;
-  const share = (text: string) => {
+  // Shares in 1/255: counting how often each occurs finds the least that is enough without sorting all.
+  const shares = Uint8Array.from(all, (text) => {
     let shared = 0;
     for (let i = 1; i < text.length; i++) shared += pairs[pairAt(text, i)] ?? 0;
-    return (2 * shared) / (text.length + wanted.length);
-  };
-  const most = all
-    .map((text) => ({ text, share: share(text) }))
-    .filter((scored) => scored.share > 0)
-    .sort((a, b) => b.share - a.share)
-    .slice(0, EXACT_CANDIDATES);
-  const chosen = new Set(most.map((scored) => scored.text));
-  return all.filter((text) => chosen.has(text));
+    return Math.min(255, (510 * shared) / (text.length + wanted.length));
+  });
+  const counts = new Uint32Array(256);
+  for (const share of shares) counts[share] = (counts[share] ?? 0) + 1;
+  let least = 256;
+  for (let found = 0; least > 1 && found < EXACT_CANDIDATES; found += counts[least] ?? 0) least--;
+  return all.filter((_, i) => (shares[i] ?? 0) >= least).slice(0, 4 * EXACT_CANDIDATES);
 }
 
 // `| 32` folds ASCII letters and leaves digits; `_` and `:` become other codes, the same ones on both sides.

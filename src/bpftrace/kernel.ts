@@ -1,0 +1,297 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KerntapError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { nearest } from '../program/nearest.ts';
+import type { Kernel, KernelFacts, Probe, ProbeField, ProbePage, ProbeQuery } from '../trace/ports.ts';
+import { type Btf, parseBtf } from './btf.ts';
+import { type Attempt, findFacts } from './facts.ts';
+import { createProbeIndex, kindOf, listedKind, type ProbeIndex, parseFields } from './probe-index.ts';
+
+const QUERY_LIMIT_MS = 30_000;
+const COMPUTE_LIMIT_MS = 120_000;
+const MAX_FILTER_LENGTH = 512;
+
+/** Kinds that bpftrace lists by itself, without a file to look into. */
+const LISTED_KINDS = [
+  'tracepoint',
+  'rawtracepoint',
+  'software',
+  'hardware',
+  'profile',
+  'interval',
+  'iter',
+  'kprobe',
+  'fentry',
+];
+
+export interface KernelOptions {
+  /** Runs one short bpftrace command, with the node's list of traceable functions where there is one. */
+  query(args: readonly string[], signal: AbortSignal): Promise<{ stdout: string; exitCode: number | undefined }>;
+  /** Attaches a program and takes it away at once. */
+  attach(program: string, signal: AbortSignal): Promise<Attempt>;
+  readonly version: string;
+  readonly bundled: boolean;
+  readonly log: Log;
+  /** Whether the launch chain has Landlock; absent where it does not know. */
+  readonly landlock?: boolean;
+  /** The folder in which `proc` and `sys` are; `/` but in tests. */
+  readonly root?: string;
+}
+
+/** What this kernel can do and which probes it has, found out once and kept until a caller asks to look again. */
+export function createKernel(options: KernelOptions): Kernel {
+  const { log, root = '/' } = options;
+  const knownFacts = once((signal) => computeFacts(signal));
+  const knownIndex = once((signal) => computeIndex(signal));
+  /** Arguments of probes by name, as far as they were asked for; names come from the index, so this is bounded. */
+  let knownFields = new Map<string, readonly ProbeField[]>();
+
+  async function query(args: readonly string[], signal: AbortSignal): Promise<string> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(QUERY_LIMIT_MS)]);
+    const { stdout, exitCode } = await options.query(args, limit);
+    limit.throwIfAborted();
+    if (exitCode !== 0) {
+      throw new KerntapError('trace.unavailable', `bpftrace did not answer ${args[0]} (exit code ${exitCode}).`);
+    }
+    return stdout;
+  }
+
+  // Six megabytes that are asked for now and then: they are kept as long as memory is not needed for something else.
+  let knownBtf: WeakRef<Btf> | undefined;
+  async function loadBtf(): Promise<Btf | undefined> {
+    const known = knownBtf?.deref();
+    if (known !== undefined) return known;
+    const data = await readFile(join(root, 'sys/kernel/btf/vmlinux')).catch(() => undefined);
+    const btf = data === undefined ? undefined : parseBtf(data);
+    knownBtf = btf === undefined ? undefined : new WeakRef(btf);
+    return btf;
+  }
+
+  async function computeFacts(signal: AbortSignal): Promise<KernelFacts> {
+    const startMs = performance.now();
+    const facts = await findFacts(
+      {
+        query,
+        attach: options.attach,
+        btf: await loadBtf(),
+        bpftrace: { version: options.version, bundled: options.bundled },
+        landlock: options.landlock,
+        root,
+        log,
+      },
+      signal,
+    );
+    log.info('kernel.facts', {
+      ms: Math.round(performance.now() - startMs),
+      kinds: facts.probeKinds
+        .filter((kind) => kind.available)
+        .map((kind) => kind.kind)
+        .join(' '),
+    });
+    return facts;
+  }
+
+  async function computeIndex(signal: AbortSignal): Promise<ProbeIndex> {
+    const missing = await unavailable(signal);
+    const startMs = performance.now();
+    const kinds = LISTED_KINDS.filter((kind) => !missing.has(kind));
+    const index = createProbeIndex(await query(['-l', kinds.map((kind) => `${kind}:*`).join(',')], signal));
+    knownFields = new Map();
+    log.info('kernel.index', { ms: Math.round(performance.now() - startMs), kinds: index.kinds.join(' ') });
+    return index;
+  }
+
+  /** Kinds that do not work here, with the reason. */
+  async function unavailable(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const { probeKinds } = await knownFacts.get(signal);
+    return new Map(
+      probeKinds.filter((fact) => !fact.available).map((fact) => [fact.kind, fact.why ?? 'not available']),
+    );
+  }
+
+  async function searchProbes(asked: ProbeQuery, signal: AbortSignal): Promise<ProbePage> {
+    const kind = kindIn(asked.filter) ?? asked.kind;
+    const inFile = (kind !== undefined && listedKind(kind) === 'uprobe') || kind === 'usdt';
+    const missing = await unavailable(signal);
+    if (inFile && !missing.has(kind)) return searchFile(kind, asked, signal);
+    const index = await knownIndex.get(signal);
+    const { names, ...found } = index.search(asked);
+    const told = [...missing].filter(([name]) =>
+      kind === undefined ? found.matches === 0 && LISTED_KINDS.includes(name) : name === kind,
+    );
+    const unlisted = kind !== undefined && !missing.has(kind) && found.total === 0;
+    return {
+      ...found,
+      probes: asked.fields ? await withFields(names, signal) : names.map((name) => ({ name })),
+      notes: unlisted ? [`${kind}: bpftrace lists none here`] : told.map(([name, reason]) => `${name}: ${reason}`),
+    };
+  }
+
+  /** Probes inside one program or library: `uprobe:/path:glob`. They are asked for each time, since files change. */
+  async function searchFile(kind: string, asked: ProbeQuery, signal: AbortSignal): Promise<ProbePage> {
+    const empty = { probes: [], matches: 0, total: 0, closest: [] };
+    const [, path, glob = '*'] = /^[^:]*:(\/[^:]*):?(.*)$/.exec(asked.filter.trim()) ?? [];
+    if (path === undefined) {
+      return {
+        ...empty,
+        notes: [`${kind}: name a file by its absolute path, such as ${kind}:/usr/lib/libexample.so:*`],
+      };
+    }
+    await checkFile(path);
+    const listed = `${listedKind(kind)}:${path}:`;
+    const without = (text: string) => text.replaceAll(listed, `${listedKind(kind)}:`);
+    const place = (name: string) => name.replace(':', `:${path}:`);
+    const index = createProbeIndex(without(await query(['-l', `${listed}*`], signal)));
+    const { names, ...found } = index.search({ ...asked, kind, filter: `${kind}:${glob === '' ? '*' : glob}` });
+    // bpftrace 0.27.0 crashes over the debug information of some libraries; the names are worth having without it.
+    const fields =
+      asked.fields && names.length > 0 ? await query(['-lv', names.map(place).join(',')], signal).catch(() => '') : '';
+    const known = parseFields(without(fields));
+    return {
+      ...found,
+      probes: names.map((name) => ({ name: place(name), ...(asked.fields ? { fields: known.get(name) ?? [] } : {}) })),
+      closest: found.closest.map(place),
+      notes: found.total === 0 ? [`${kind}: bpftrace finds no ${kind} in ${path}`] : [],
+    };
+  }
+
+  async function withFields(names: readonly string[], signal: AbortSignal): Promise<readonly Probe[]> {
+    const unknown = names.filter((name) => !knownFields.has(name));
+    if (unknown.length > 0) {
+      const found = parseFields(await query(['-lv', unknown.join(',')], signal));
+      for (const name of unknown) knownFields.set(name, found.get(name) ?? []);
+    }
+    return names.map((name) => ({ name, fields: knownFields.get(name) ?? [] }));
+  }
+
+  async function searchStruct(name: string, word: string, asked: ProbeQuery): Promise<ProbePage> {
+    const none = { probes: [], matches: 0, total: 0, closest: [], notes: [] };
+    const btf = await loadBtf();
+    if (btf === undefined) return { ...none, notes: ['struct: this kernel does not describe its types (no BTF)'] };
+    // Without a word the fields themselves are a long list already; with one, embedded structs are searched, too.
+    const fields = btf.fields(name, word === '' ? 0 : 1);
+    if (fields === undefined) {
+      const names = btf.types();
+      return { ...none, total: names.length, closest: nearest(name, names) };
+    }
+    const found = fields.filter((field) => lastPart(field.name).toLowerCase().includes(word.toLowerCase()));
+    return {
+      ...none,
+      struct: { name, fields: found.slice(asked.offset, asked.offset + asked.limit) },
+      matches: found.length,
+      total: fields.length,
+      closest:
+        found.length > 0
+          ? []
+          : nearest(
+              word,
+              fields.map((field) => field.name),
+            ),
+    };
+  }
+
+  /** Names of the fields that `context`, a probe or a type, has. */
+  async function fieldsOf(context: string, signal: AbortSignal): Promise<readonly string[]> {
+    const record = /^(?:struct|union) [\w.]+$/.exec(context)?.[0];
+    if (record !== undefined) return ((await loadBtf())?.fields(record, 1) ?? []).map((field) => field.name);
+    const index = await knownIndex.get(signal);
+    // bpftrace calls the arguments of a tracepoint `struct tracepoint:CATEGORY:NAME_args`.
+    const probe = context.replace(/^struct (.*)_args$/, '$1');
+    if (!index.has(probe)) return [];
+    const [found] = await withFields([probe], signal);
+    return (found?.fields ?? []).map((field) => field.name);
+  }
+
+  return {
+    facts(refresh, signal) {
+      if (refresh) {
+        knownFacts.forget();
+        knownIndex.forget();
+      }
+      return knownFacts.get(signal);
+    },
+
+    probes(asked, signal) {
+      checkFilter(asked.filter);
+      const [, keyword, name, word = ''] = /^(struct|union)\s+(\w+)(?:\s+(\S+))?$/.exec(asked.filter.trim()) ?? [];
+      return name === undefined
+        ? searchProbes({ ...asked, ...kindOption(asked.kind) }, signal)
+        : searchStruct(`${keyword} ${name}`, word, asked);
+    },
+
+    async nearest(kind, name, context, signal) {
+      if (kind === 'field') return nearest(name, await fieldsOf(context, signal));
+      const bare = kindIn(name) === undefined ? name : name.slice(name.indexOf(':') + 1);
+      return (await knownIndex.get(signal)).closest(bare, kindIn(name) ?? kindOf(context));
+    },
+  };
+}
+
+const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1);
+
+/** The probe kind with which a filter begins, such as `t:sched:*`. */
+function kindIn(filter: string): string | undefined {
+  const text = filter.trim();
+  return text.includes(':') ? kindOf(text.slice(0, text.indexOf(':'))) : undefined;
+}
+
+function kindOption(kind: string | undefined): { kind?: string } {
+  if (kind === undefined) return {};
+  const full = kindOf(kind);
+  if (full === undefined)
+    throw new KerntapError('argument.invalid', `The probe kind ${JSON.stringify(kind)} is unknown.`);
+  return { kind: full };
+}
+
+function checkFilter(filter: string): void {
+  if (filter.length > MAX_FILTER_LENGTH || /[\u0000-\u001f\u007f]/.test(filter)) {
+    throw new KerntapError(
+      'argument.invalid',
+      `The filter must be one line of at most ${MAX_FILTER_LENGTH} characters; it has ${filter.length}.`,
+    );
+  }
+}
+
+/** Throws `argument.invalid` unless `path` is a plain name of a regular file: bpftrace would wait for a pipe or a device. */
+async function checkFile(path: string): Promise<void> {
+  const known = /^\/[\w.+@/~-]*$/.test(path) ? await stat(path).catch(() => undefined) : undefined;
+  if (!known?.isFile()) {
+    throw new KerntapError('argument.invalid', `There is no program or library ${JSON.stringify(path)} on this node.`);
+  }
+}
+
+/** A value that is computed at the first `get` and kept; callers that come meanwhile wait for the same computation. */
+function once<T>(compute: (signal: AbortSignal) => Promise<T>) {
+  let current: Promise<T> | undefined;
+  let pending = false;
+  return {
+    /** The signal ends the wait, not the computation, which others may wait for. A failure is not kept. */
+    get(signal: AbortSignal): Promise<T> {
+      if (current === undefined) {
+        pending = true;
+        const started = compute(AbortSignal.timeout(COMPUTE_LIMIT_MS)).finally(() => {
+          pending = false;
+        });
+        started.catch(() => {
+          current = undefined;
+        });
+        current = started;
+      }
+      return unlessAborted(current, signal);
+    },
+    /** The next `get` computes again; a computation that is under way is new enough. */
+    forget(): void {
+      if (!pending) current = undefined;
+    },
+  };
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
