@@ -112,7 +112,7 @@ function readable(text: string, callerText: string): string {
 
 // -------------------------------------------------------------------------------------------------- what is said of it
 
-/** Messages of every start, or of things that are told elsewhere. */
+/** Messages of every start, of things that are told elsewhere, or of what no caller can act on. */
 const NOISE: readonly RegExp[] = [
   /couldn't set RLIMIT_MEMLOCK/i,
   /^Could not read functions from /,
@@ -120,6 +120,8 @@ const NOISE: readonly RegExp[] = [
   /^Script is using an unstable feature: /,
   /^Total lost event count: /,
   /^Include headers with missing type definitions/,
+  /^Addrspace mismatch$/, // of each comparison of an argument with a number (bpftrace issue 3829)
+  /^Return value discarded\.$/, // of each delete(@map[key])
 ];
 
 type Said = Pick<Diagnostic, 'message' | 'remedy' | 'unknown'> & { readonly severity?: Diagnostic['severity'] };

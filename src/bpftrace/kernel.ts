@@ -158,9 +158,9 @@ export function createKernel(options: KernelOptions): Kernel {
 
   async function withFields(names: readonly string[], signal: AbortSignal): Promise<readonly Probe[]> {
     const unknown = names.filter((name) => !knownFields.has(name));
-    if (unknown.length > 0) {
-      const found = parseFields(await query(['-lv', unknown.join(',')], signal));
-      for (const name of unknown) knownFields.set(name, found.get(name) ?? []);
+    for (const pattern of patternsOf(unknown)) {
+      const found = parseFields(await query(['-lv', pattern.join(',')], signal));
+      for (const name of pattern) knownFields.set(name, found.get(name) ?? []);
     }
     return names.map((name) => ({ name, fields: knownFields.get(name) ?? [] }));
   }
@@ -226,6 +226,20 @@ export function createKernel(options: KernelOptions): Kernel {
       return (await knownIndex.get(signal)).closest(bare, kindIn(name) ?? kindOf(context));
     },
   };
+}
+
+// bpftrace first takes its pattern for a file, and aborts over a name that is longer than a file's may be (NAME_MAX).
+const MAX_PATTERN_CHARS = 255;
+
+/** Puts names together that fit into one pattern, separated by commas. */
+function patternsOf(names: readonly string[]): string[][] {
+  const patterns: string[][] = [];
+  for (const name of names) {
+    const last = patterns.at(-1);
+    if (last !== undefined && [...last, name].join(',').length <= MAX_PATTERN_CHARS) last.push(name);
+    else patterns.push([name]);
+  }
+  return patterns;
 }
 
 const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1);

@@ -52,6 +52,8 @@ describe('what is left out', () => {
     'WARNING: The kernel contains bpf_iter__task struct but does not support loading an iterator program against it. Please report this bug.',
     'WARNING: Script is using an unstable feature: tseries. To prevent this warning you must explicitly enable it in the config e.g. unstable_tseries=enable',
     'WARNING: Total lost event count: 2363',
+    'stdin:1:38-50: WARNING: Addrspace mismatch\nx\n~',
+    'stdin:1:50-60: WARNING: Return value discarded.\nx\n~',
     'Clang parse error',
     "/etc/hostname:1:1: error: unknown type name 'secret'",
     'ERROR: Include headers with missing type definitions or install BTF information to your system.',

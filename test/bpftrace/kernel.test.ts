@@ -156,6 +156,15 @@ test('fields are asked for once', async () => {
   expect(queries.filter((query) => query.startsWith('-lv'))).toEqual(['-lv tracepoint:sched:sched_switch']);
 });
 
+test('the fields of many probes are asked for in patterns that are no longer than the name of a file', async () => {
+  const { kernel, queries } = recordedKernel();
+  const { probes } = await kernel.probes({ ...page, filter: 'tracepoint:*', fields: true }, never);
+  const patterns = queries.flatMap((query) => (query.startsWith('-lv ') ? query.slice(4) : []));
+  expect(patterns.join()).toBe(probes.map(({ name }) => name).join());
+  expect(patterns.length).toBeGreaterThan(1);
+  expect(patterns.filter((pattern) => pattern.length > 255)).toEqual([]);
+});
+
 test('a question about a kind that is off says why, and what is close', async () => {
   const answer = await recordedKernel().kernel.probes({ ...page, filter: 'hardware:cpu-*' }, never);
   expect(answer.notes).toEqual(['hardware: this machine has no hardware counters']);

@@ -1,0 +1,67 @@
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { KerntapError } from '../errors.ts';
+
+/** This server's folder below `runDir`, named `<pid>-<start time>-<random>` so that a sweep knows whether it lives. */
+export interface OwnFolder {
+  readonly path: string;
+  /** Makes the private TMPDIR of one bpftrace. */
+  makeRunFolder(): string;
+  remove(): void;
+}
+
+const TMPFS_MAGIC = 0x01021994; // linux/magic.h
+const OWNER = /^(\d+)-(\d+)-/;
+
+/** A folder for what must not outlive a boot: in memory where there is such a file system. */
+export function defaultRunDir(env: NodeJS.ProcessEnv): string {
+  const parent = ['/run', '/dev/shm'].find((path) => {
+    try {
+      return statfsSync(path).type === TMPFS_MAGIC;
+    } catch {
+      return false;
+    }
+  });
+  return join(parent ?? env.TMPDIR ?? '/tmp', 'kerntap');
+}
+
+/**
+ * Makes this server's folder and removes those of servers that are gone, telling `onSwept` of each before it goes.
+ * Throws `start.data` when `runDir` cannot be made or is somebody else's.
+ */
+export function createOwnFolder(runDir: string, onSwept: (path: string) => void): OwnFolder {
+  try {
+    mkdirSync(runDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new KerntapError('start.data', `The folder ${runDir} could not be made.`, { cause: error });
+  }
+  const found = lstatSync(runDir);
+  if (!found.isDirectory() || found.uid !== process.geteuid?.() || (found.mode & 0o022) !== 0) {
+    throw new KerntapError('start.data', `The folder ${runDir} belongs to somebody else or others may write in it.`, {
+      remedy: 'remove that folder',
+    });
+  }
+  for (const name of readdirSync(runDir)) {
+    const [, pid, startTime] = OWNER.exec(name) ?? [];
+    if (pid === undefined || startTimeOf(pid) === startTime) continue;
+    onSwept(join(runDir, name));
+    rmSync(join(runDir, name), { recursive: true, force: true });
+  }
+  const path = mkdtempSync(join(runDir, `${process.pid}-${startTimeOf(process.pid)}-`));
+  return {
+    path,
+    makeRunFolder: () => mkdtempSync(join(path, 'run-')),
+    remove: () => rmSync(path, { recursive: true, force: true }),
+  };
+}
+
+/** When a living process was started, in clock ticks since boot; undefined for one that is gone or a zombie. */
+function startTimeOf(pid: number | string): string | undefined {
+  try {
+    // The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
+    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    return state === 'Z' || state === 'X' ? undefined : rest[18];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,76 @@
+import { existsSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { SandboxFacts } from '../trace/ports.ts';
+import { collect } from './command.ts';
+import { type Chain, type ChainParts, environmentOf, renderChain } from './launch.ts';
+import type { OwnFolder } from './own-folder.ts';
+
+export interface Sandbox {
+  readonly parts: ChainParts;
+  readonly facts: SandboxFacts;
+}
+
+// Rights of Landlock's first two versions: what a kernel older than setpriv still knows (landlock(7)).
+const FIRST_RIGHTS =
+  'execute,write-file,read-file,read-dir,remove-dir,remove-file,make-char,make-dir,make-reg,make-sock,make-fifo,make-block,make-sym';
+const LANDLOCK_ACCESSES = ['fs', `fs:${FIRST_RIGHTS},refer`, `fs:${FIRST_RIGHTS}`];
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
+
+/** Finds by trial how much of the launch chain this machine's tools and kernel support, and says what is missing. */
+export async function findSandbox(chain: Omit<Chain, 'parts'>, folder: OwnFolder): Promise<Sandbox> {
+  const { installation } = chain;
+  const works = async (parts: ChainParts) => {
+    const tmp = folder.makeRunFolder();
+    const command = renderChain({ ...chain, parts }, tmp, ['--version']);
+    const { exitCode } = await collect(command, { env: environmentOf(tmp), timeoutMs: 20_000 });
+    rmSync(tmp, { recursive: true, force: true });
+    return exitCode === 0;
+  };
+  const filter = fileURLToPath(new URL(`../../seccomp/deny-${ARCHITECTURES[process.arch]}.bpf`, import.meta.url));
+  const all: ChainParts = { setpriv: true, seccomp: filter, landlock: 'fs', prlimit: true };
+  const isWhole = installation.setpriv !== undefined && installation.prlimit !== undefined && existsSync(filter);
+  if (isWhole && (await works(all))) return { parts: all, facts: factsOf([]) };
+
+  // Something is missing: what works alone is kept.
+  const none: ChainParts = { setpriv: false, prlimit: false };
+  const missing: string[] = [];
+  const prlimit = installation.prlimit !== undefined && (await works({ ...none, prlimit: true }));
+  if (!prlimit) missing.push(`rlimits: ${installation.prlimit ? 'prlimit fails' : 'there is no prlimit'}`);
+  const setpriv = installation.setpriv !== undefined && (await works({ ...none, setpriv: true }));
+  if (!setpriv) {
+    const why = installation.setpriv ? 'setpriv fails' : 'there is no setpriv';
+    missing.push(`capabilities, no new privileges, end with the server: ${why}`);
+  }
+  const help = setpriv ? await helpOf(installation.setpriv ?? []) : '';
+  const whyNot = (option: string, otherwise: string) =>
+    !setpriv ? 'there is no setpriv that works' : help.includes(option) ? otherwise : `setpriv has no ${option}`;
+
+  let landlock: string | undefined;
+  for (const access of help.includes('--landlock-access') ? LANDLOCK_ACCESSES : []) {
+    if (landlock === undefined && (await works({ ...none, setpriv, landlock: access }))) landlock = access;
+  }
+  if (landlock === undefined) {
+    missing.push(`landlock: ${whyNot('--landlock-access', 'the kernel has none, or bpftrace does not start in it')}`);
+  }
+  const seccomp = help.includes('--seccomp-filter') && (await works({ ...none, setpriv, seccomp: filter }));
+  if (!seccomp) missing.push(`seccomp: ${whyNot('--seccomp-filter', `no filter for ${process.arch} works here`)}`);
+  return {
+    parts: {
+      setpriv,
+      prlimit,
+      ...(seccomp ? { seccomp: filter } : {}),
+      ...(landlock === undefined ? {} : { landlock }),
+    },
+    facts: factsOf(missing),
+  };
+}
+
+const helpOf = async (setpriv: readonly string[]) =>
+  (await collect([...setpriv, '--help'], { env: { PATH: '/usr/bin:/bin' } })).stdout;
+
+const factsOf = (missing: readonly string[]): SandboxFacts => ({
+  state: missing.length === 0 ? 'full' : 'degraded',
+  // No run needs a cgroup of its own to be safe, so this alone does not make the sandbox degraded.
+  missing: [...missing, 'cgroup: no memory limit for each run, its address space is limited instead'],
+});

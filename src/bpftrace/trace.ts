@@ -1,0 +1,163 @@
+import type { Log } from '../log.ts';
+import type { Program, Sink, StopCause, TraceEnd, TraceLimits } from '../trace/ports.ts';
+import { type CostMeter, startCostMeter } from './cost.ts';
+import { parseDiagnostics } from './diagnostics.ts';
+import type { Child, ChildEnd } from './launch.ts';
+import { createOutputReader } from './reader.ts';
+import type { StatsSwitch } from './stats.ts';
+import { stop } from './stop.ts';
+import { boundedText } from './text.ts';
+import { type EndCause, verdictOf } from './verdict.ts';
+import { within } from './wait.ts';
+
+export interface TraceOptions {
+  readonly log: Log;
+  readonly stats: StatsSwitch;
+  readonly watchdog: boolean;
+  readonly armLimitMs: number;
+}
+
+export interface Traced {
+  readonly end: TraceEnd;
+  /** Why bpftrace never came to read the program, where that is known. */
+  readonly launchFailure?: string;
+}
+
+// SIGTERM while probes are attached is obeyed only after all of them are.
+const GIVE_UP_MS = 10_000;
+
+/** Sends the program to a bpftrace that waits, and follows it to its end. */
+export async function trace(
+  child: Child,
+  program: Program,
+  limits: TraceLimits,
+  sink: Sink,
+  signal: AbortSignal,
+  { log, stats, watchdog, armLimitMs }: TraceOptions,
+): Promise<Traced> {
+  const armed = Promise.withResolvers<void>();
+  const endMarker = Promise.withResolvers<void>();
+  const watched = Promise.withResolvers<EndCause>();
+  let attached = 0;
+  let armedMs: number | undefined;
+  let late = false;
+  let marked = false;
+  let meter: CostMeter | undefined;
+
+  const stderr = boundedText(65_536, 16_384);
+  const reader = createOutputReader({
+    maxEventBytes: limits.maxEventBytes,
+    maxMapBytes: limits.maxMapBytes,
+    callerLines: program.source.split('\n').length,
+    onAttached: (count) => {
+      attached = Math.max(0, count - 1); // the soft stop is ours
+    },
+    onArmed: () => {
+      if (late || armedMs !== undefined) return;
+      armedMs = Date.now();
+      sink.push({ kind: 'armed', atMs: armedMs, attached });
+      armed.resolve();
+    },
+    onEndMarker: () => {
+      marked = true;
+      endMarker.resolve();
+    },
+    push: (event) => sink.push({ kind: 'printed', event }),
+  });
+  child.listen({
+    stdout: (chunk) => {
+      reader.write(chunk);
+      meter?.sample(100); // what a program that ends by itself has cost shows only while it prints its maps
+    },
+    stderr: (chunk) => stderr.write(chunk),
+  });
+
+  const timed = stats.hold();
+  let cause: EndCause | undefined;
+  let interrupted = false;
+  try {
+    child.send(program.printed);
+    if (!(await within(Promise.race([armed.promise, child.ended]), armLimitMs))) {
+      late = true;
+      log.warn('trace.not_armed', { pid: child.pid });
+      await child.kill('SIGTERM');
+      if (!(await within(child.ended, GIVE_UP_MS))) await child.kill('SIGKILL');
+    } else if (armedMs !== undefined && child.pid !== undefined) {
+      meter = startCostMeter(child.pid, {
+        timed,
+        beforeSample: stats.keep,
+        onOver: watchdog ? () => watched.resolve('watchdog') : undefined,
+      });
+      // One that calls exit() would be asked twice, and its answer would have no end marker.
+      const endsAtOnce = program.endsAtOnce && !/\bexit\b/.test(program.source);
+      cause = endsAtOnce ? 'over' : await causeOfEnd(child, limits.timeoutMs, watched.promise, signal);
+      if (cause !== undefined) {
+        meter.sample(0);
+        interrupted = (await stop(child, endMarker.promise, attached, log)) === 'interrupt';
+      }
+    }
+    await child.ended; // never rejects, so the meter is always ended below
+  } finally {
+    stats.release();
+  }
+
+  const ended = await child.ended;
+  const output = reader.end();
+  const said = stderr.end();
+  const launchFailure = armedMs === undefined && !late ? launchFailureOf(ended, output.preamble + said) : undefined;
+  const verdict = verdictOf({
+    armed: armedMs !== undefined,
+    late,
+    cause,
+    interrupted,
+    endMarker: marked,
+    child: ended,
+    counts: output.counts,
+  });
+  return {
+    end: {
+      ...verdict,
+      ...(armedMs === undefined ? {} : { armedMs }),
+      endedMs: Date.now(),
+      attached,
+      maps: output.maps,
+      counts: output.counts,
+      diagnostics: parseDiagnostics(said, output.preamble, program.source),
+      ...meter?.end(),
+    },
+    ...(launchFailure === undefined ? {} : { launchFailure }),
+  };
+}
+
+/** Waits until there is a reason to end the run; undefined when it ends by itself. */
+async function causeOfEnd(
+  child: Child,
+  timeoutMs: number,
+  watched: Promise<EndCause>,
+  signal: AbortSignal,
+): Promise<EndCause | undefined> {
+  const asked = Promise.withResolvers<EndCause>();
+  const onAbort = () => asked.resolve(stopCauseOf(signal.reason));
+  const timer = setTimeout(asked.resolve, timeoutMs, 'deadline');
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([child.ended.then(() => undefined), watched, asked.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+const STOP_CAUSES: readonly StopCause[] = ['stopped', 'cancelled', 'client_gone', 'drained', 'revoked'];
+
+/** What an abort says of itself; anything that is no cause of ours is a plain cancellation. */
+export const stopCauseOf = (reason: unknown): StopCause => STOP_CAUSES.find((cause) => cause === reason) ?? 'cancelled';
+
+/** Names the trouble of a process that ended before it read its program; undefined when the program may have been it. */
+function launchFailureOf({ exitCode, started }: ChildEnd, said: string): string | undefined {
+  if (!started) return 'it could not be started';
+  if (exitCode === 126 || exitCode === 127) return `the launch chain ended with code ${exitCode}`;
+  if (exitCode === 2 && said.includes('unable to create')) return 'it could not write its temporary files';
+  return undefined;
+}

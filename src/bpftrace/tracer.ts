@@ -1,0 +1,137 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { KerntapError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Diagnostic, Program, Tracer } from '../trace/ports.ts';
+import { type Collected, collect } from './command.ts';
+import { parseDiagnostics } from './diagnostics.ts';
+import { writeFunctions } from './functions.ts';
+import type { Installation } from './installation.ts';
+import { type Chain, type Child, environmentOf, launch, renderChain } from './launch.ts';
+import { createOwnFolder } from './own-folder.ts';
+import { requirePrivileges } from './privilege.ts';
+import { findSandbox } from './sandbox.ts';
+import { createSpare } from './spare.ts';
+import { createStatsSwitch, restoreStats } from './stats.ts';
+import { trace } from './trace.ts';
+
+export interface Bpftrace extends Tracer {
+  readonly installation: Installation;
+  /** Runs a short bpftrace command (`-l`, `-lv`, `--info`, …) in the same chain. Throws `trace.launch`. */
+  query(args: readonly string[], signal: AbortSignal): Promise<Collected>;
+  /** Starts the warm spare, if there is none, before it is needed. */
+  warm(): void;
+}
+
+export interface BpftraceOptions {
+  readonly installation: Installation;
+  /** For what must not outlive a boot; shared by all servers of the machine. */
+  readonly runDir: string;
+  readonly log: Log;
+  readonly spare: boolean;
+  /** Ends a run whose probes cost more than their share. */
+  readonly watchdog: boolean;
+  readonly maxTimeoutMs: number;
+  /** How long the spare waits for its program. */
+  readonly spareIdleMs?: number;
+  /** How long bpftrace may take to attach all probes. */
+  readonly armLimitMs?: number;
+}
+
+/**
+ * Makes the tracer of this machine: finds out what the launch chain can do here and removes what dead servers left.
+ * Throws `start.privilege`, `start.data`.
+ */
+export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace> {
+  const { installation, log, watchdog, spareIdleMs = 300_000, armLimitMs = 60_000 } = options;
+  requirePrivileges();
+  const folder = createOwnFolder(options.runDir, (dead) => {
+    restoreStats(dead);
+    log.info('sweep.removed', { folder: dead });
+  });
+  const stats = createStatsSwitch(folder.path);
+  const functionsFile = join(folder.path, 'functions');
+  await writeFunctions(functionsFile);
+  const parts = { installation, functionsFile, maxCpuS: 20 + Math.ceil(options.maxTimeoutMs / 1_000) };
+  const sandbox = await findSandbox(parts, folder);
+  const chain: Chain = { ...parts, parts: sandbox.parts };
+
+  const start = (): Promise<Child> => launch(chain, folder.makeRunFolder());
+  const spare = createSpare({ launch: start, idleMs: spareIdleMs, log });
+  const live = new Set<Promise<unknown>>();
+  let closed = false;
+
+  const warm = () => {
+    if (options.spare) spare.prepare();
+  };
+
+  /** Refuses work when closed, and lets `close` wait for what was begun. */
+  function tracked<T>(work: () => Promise<T>): Promise<T> {
+    if (closed) return Promise.reject(new KerntapError('trace.unavailable', 'The tracer of this server is closed.'));
+    const promise = work();
+    live.add(promise);
+    const done = () => live.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+
+  async function command(args: readonly string[], input: string, signal: AbortSignal): Promise<Collected> {
+    const tmp = folder.makeRunFolder();
+    const looked = ['--traceable-functions', functionsFile, ...args];
+    const result = await collect(renderChain(chain, tmp, looked), { env: environmentOf(tmp), input, signal });
+    rmSync(tmp, { recursive: true, force: true });
+    if (result.exitCode === 126 || result.exitCode === 127) {
+      throw launchFailed(`the launch chain ended with code ${result.exitCode}`, log);
+    }
+    return result;
+  }
+
+  return {
+    installation,
+    sandbox: sandbox.facts,
+    warm,
+
+    run: (program, limits, sink, signal) =>
+      tracked(async () => {
+        const how = { log, stats, watchdog, armLimitMs };
+        const onArmed: typeof sink = {
+          push(event) {
+            sink.push(event);
+            if (event.kind === 'armed') warm(); // not earlier, so that the two do not share the CPU
+          },
+        };
+        const waiting = spare.take();
+        if (waiting !== undefined) {
+          const { end, launchFailure } = await trace(waiting, program, limits, onArmed, signal, how);
+          const died = launchFailure !== undefined || (end.armedMs === undefined && end.reason === 'crashed');
+          if (!died) return end;
+          log.warn('spare.broken', { pid: waiting.pid, why: launchFailure });
+        }
+        const { end, launchFailure } = await trace(await start(), program, limits, onArmed, signal, how);
+        if (launchFailure !== undefined) throw launchFailed(launchFailure, log);
+        return end;
+      }),
+
+    check: (program, signal) => tracked(() => check(program, signal)),
+    query: (args, signal) => tracked(() => command(args, '', signal)),
+
+    async close() {
+      closed = true;
+      await Promise.allSettled([...live, spare.close()]);
+      folder.remove();
+    },
+  };
+
+  async function check(program: Program, signal: AbortSignal): Promise<readonly Diagnostic[]> {
+    const result = await command(['--mode', 'codegen', '-'], program.printed, signal);
+    const diagnostics = parseDiagnostics(result.stderr, result.stdout, program.source);
+    if (result.exitCode === 0 || diagnostics.some(({ severity }) => severity === 'error')) return diagnostics;
+    const code = result.exitCode === undefined ? 'without a code' : `with code ${result.exitCode}`;
+    return [...diagnostics, { severity: 'error', message: `bpftrace ended ${code} and said no more.` }];
+  }
+}
+
+function launchFailed(why: string, log: Log): KerntapError {
+  log.warn('trace.launch', { why });
+  return new KerntapError('trace.launch', `bpftrace was not run: ${why}.`);
+}

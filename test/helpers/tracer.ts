@@ -1,0 +1,167 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findInstallation, type Installation } from '../../src/bpftrace/installation.ts';
+import { type Bpftrace, type BpftraceOptions, createBpftrace } from '../../src/bpftrace/tracer.ts';
+import type { Log, LogFields } from '../../src/log.ts';
+import { parseProgram } from '../../src/program/program.ts';
+import type { PrintedEvent, Program, StopCause, TraceEnd, TraceLimits } from '../../src/trace/ports.ts';
+import { projectRoot } from './machine.ts';
+
+/** A folder that goes with its scope. */
+export function temporaryFolder(): { path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), 'kerntap-test-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export const installed = (): Promise<Installation> =>
+  findInstallation({
+    cacheDir: join(projectRoot, '.cache'),
+    env: process.env,
+    ...(process.env.KERNTAP_BPFTRACE ? { path: process.env.KERNTAP_BPFTRACE } : {}),
+  });
+
+export type LoggedEvent = LogFields & { readonly event: string };
+
+/** A log that tests read. */
+export function recordingLog(): { log: Log; events: LoggedEvent[] } {
+  const events: LoggedEvent[] = [];
+  const record = (event: string, fields: LogFields = {}) => void events.push({ ...fields, event });
+  return {
+    log: { info: record, warn: record, error: (event, error) => record(event, { error: String(error) }) },
+    events,
+  };
+}
+
+export interface TestTracer extends AsyncDisposable {
+  readonly tracer: Bpftrace;
+  readonly runDir: string;
+  readonly events: LoggedEvent[];
+  /** Signals of the stop sequence in order. */
+  signals(): readonly unknown[];
+  run(program: string | Program, options?: RunOptions): Run;
+}
+
+export interface RunOptions extends Partial<TraceLimits> {
+  readonly onEvent?: (event: PrintedEvent) => void;
+}
+
+export interface Run {
+  readonly end: Promise<TraceEnd>;
+  readonly events: PrintedEvent[];
+  readonly armed: Promise<void>;
+  stop(cause: StopCause): void;
+}
+
+/** A real tracer in a folder of its own, without a spare and without the watchdog unless asked for. */
+export async function createTestTracer(options: Partial<BpftraceOptions> = {}): Promise<TestTracer> {
+  const installation = options.installation ?? (await installed());
+  const folder = temporaryFolder();
+  const { log, events } = recordingLog();
+  const runDir = options.runDir ?? join(folder.path, 'run');
+  const preset = { log, spare: false, watchdog: false, maxTimeoutMs: 600_000 };
+  const tracer = await createBpftrace({ ...preset, ...options, installation, runDir });
+  return {
+    tracer,
+    runDir,
+    events,
+    signals: () => events.filter(({ event }) => event === 'trace.stop').map(({ signal }) => signal),
+    run(program, { onEvent, ...limits } = {}) {
+      const printed: PrintedEvent[] = [];
+      const armed = Promise.withResolvers<void>();
+      const abort = new AbortController();
+      const end = tracer.run(
+        typeof program === 'string' ? parseProgram(program) : program,
+        { timeoutMs: 60_000, maxEventBytes: 64_000_000, maxMapBytes: 4_000_000, ...limits },
+        {
+          push(event) {
+            if (event.kind === 'armed') return armed.resolve();
+            printed.push(event.event);
+            onEvent?.(event.event);
+          },
+        },
+        abort.signal,
+      );
+      return { end, events: printed, armed: armed.promise, stop: (cause) => abort.abort(cause) };
+    },
+    async [Symbol.asyncDispose]() {
+      await tracer.close();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+/** Ids of all BPF programs in the kernel, by bpf(2): Debian always has perl. */
+export function bpfProgramIds(): ReadonlySet<number> {
+  const nextId = `my $id = 0; for (;;) { my $attr = pack("L30", $id); last if syscall(${process.arch === 'arm64' ? 280 : 321}, 11, $attr, 120) < 0;
+    $id = (unpack("LL", $attr))[1]; print "$id\\n" }`;
+  const text = execFileSync('perl', ['-e', nextId], { encoding: 'utf8' });
+  return new Set(text.split('\n').filter(Boolean).map(Number));
+}
+
+/** Ids of the BPF programs that a process holds. */
+export function programsOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
+    const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+    const id = /^prog_id:\s*(\d+)/m.exec(info)?.[1];
+    return info.includes('prog_type:') && id !== undefined ? [Number(id)] : [];
+  });
+}
+
+/** True for a process that runs; a zombie is gone. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Children of a process that have bpftrace in their command line. */
+export function bpftraceChildrenOf(parent: number = process.pid): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return new RegExp(`^PPid:\\s*${parent}$`, 'm').test(status) && /bpftrace\0/.test(command);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+export interface Workload extends AsyncDisposable {
+  readonly pid: number;
+  /** Makes the system calls and resolves when all are made; the process lives on. */
+  work(): Promise<void>;
+}
+
+/** A process that makes `count` getppid calls when told to, and no other ones. */
+export async function startGetppid(count: number): Promise<Workload> {
+  const script = `$| = 1; print "ready\\n"; <STDIN>; getppid for 1..${count}; print "done\\n"; <STDIN>`;
+  const child = spawn('perl', ['-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const line = () => new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+  await line();
+  if (child.pid === undefined) throw new Error('perl could not be started');
+  return {
+    pid: child.pid,
+    work() {
+      const done = line();
+      child.stdin.write('\n');
+      return done;
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
+/** The first cell of a map without keys. */
+export const scalar = (end: TraceEnd, name: string): unknown =>
+  end.maps.find((section) => section.name === name)?.rows[0]?.at(-1);
