@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { projectRoot } from './helpers/machine.ts';
 
-const LEAVES = ['ids', 'errors', 'log'];
+const LEAVES = ['ids', 'errors', 'log', 'process-start'];
 const PURE = ['program', 'trace', 'gadgets', 'render'];
 const USE_PORT = 'take it as a port of src/trace/ports.ts that src/compose.ts passes in';
 const USE_NODE_API = 'call NodeApi of src/trace/ports.ts';

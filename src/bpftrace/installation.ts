@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { KerntapError } from '../errors.ts';
+import { isAtLeast } from '../trace/version.ts';
 import { type Command, collect } from './command.ts';
 
 /** Where bpftrace, setpriv and prlimit are and how they are started. */
@@ -16,7 +17,7 @@ export interface Installation {
 }
 
 // Older ones give "" for str() of a __data_loc field and print attached_probes before they attach.
-const OLDEST = [0, 24, 2] as const;
+const OLDEST = '0.24.2';
 
 /**
  * Finds bpftrace: the given path, else the one on PATH if it is new enough, else the one that the set-up unpacked
@@ -47,7 +48,7 @@ export async function findInstallation(options: {
   if (bundled !== undefined) return bundled;
   const host = onPath === undefined ? 'none is on PATH' : `${onPath} is ${hostVersion ?? 'no program that starts'}`;
   const cache = existsSync(root) ? `the one in ${root} does not start` : `none is in ${root}`;
-  throw new KerntapError('start.bpftrace', `No bpftrace ${OLDEST.join('.')} or newer was found: ${host}, ${cache}.`);
+  throw new KerntapError('start.bpftrace', `No bpftrace ${OLDEST} or newer was found: ${host}, ${cache}.`);
 }
 
 function fromHost(bpftrace: string, version: string, searchPath: string): Installation {
@@ -100,14 +101,7 @@ async function versionOf(command: Command): Promise<string | undefined> {
   return exitCode === 0 ? /^bpftrace v?(\d+\.\d+\.\d+)/.exec(stdout)?.[1] : undefined;
 }
 
-function isNewEnough(version: string): boolean {
-  const parts = version.split('.').map(Number);
-  for (const [i, oldest] of OLDEST.entries()) {
-    const part = parts[i] ?? 0;
-    if (part !== oldest) return part > oldest;
-  }
-  return true;
-}
+const isNewEnough = (version: string): boolean => isAtLeast(version, OLDEST);
 
 function findOnPath(name: string, searchPath: string): string | undefined {
   return searchPath

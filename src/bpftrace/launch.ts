@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
+import { isAtLeast } from '../trace/version.ts';
 import type { Command } from './command.ts';
 import type { Installation } from './installation.ts';
 import { makePipe } from './pipe.ts';
@@ -98,6 +99,10 @@ export function environmentOf(tmp: string): Readonly<Record<string, string>> {
   };
 }
 
+/** The arguments that tell bpftrace which functions there are: under lockdown the kernel's own list cannot be read. */
+export const functionNames = ({ installation, functionsFile }: Chain): readonly string[] =>
+  isAtLeast(installation.version, '0.25') ? ['--traceable-functions', functionsFile] : []; // older ones do not know the option
+
 export interface ChildEnd {
   readonly exitCode: number | undefined;
   readonly signal: NodeJS.Signals | undefined;
@@ -124,7 +129,7 @@ export interface Child {
  * `trace.launch`.
  */
 export async function launch(chain: Chain, tmp: string): Promise<Child> {
-  const args = ['-f', 'json', '--traceable-functions', chain.functionsFile, '-'];
+  const args = ['-f', 'json', ...functionNames(chain), '-'];
   const [file = '', ...rest] = renderChain(chain, tmp, args);
   const output = await makePipe(tmp);
   const stdout = relay(output.reader);

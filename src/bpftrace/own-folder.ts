@@ -1,6 +1,7 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { KerntapError } from '../errors.ts';
+import { startTimeOf } from '../process-start.ts';
 
 /** This server's folder below `runDir`, named `<pid>-<start time>-<random>` so that a sweep knows whether it lives. */
 export interface OwnFolder {
@@ -53,15 +54,4 @@ export function createOwnFolder(runDir: string, onSwept: (path: string) => void)
     makeRunFolder: () => mkdtempSync(join(path, 'run-')),
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
-}
-
-/** When a living process was started, in clock ticks since boot; undefined for one that is gone or a zombie. */
-function startTimeOf(pid: number | string): string | undefined {
-  try {
-    // The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
-    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-    return state === 'Z' || state === 'X' ? undefined : rest[18];
-  } catch {
-    return undefined;
-  }
 }

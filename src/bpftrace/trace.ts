@@ -104,6 +104,9 @@ export async function trace(
   const ended = await child.ended;
   const output = reader.end();
   const said = stderr.end();
+  // The total at the end also counts what was lost after the last message about it.
+  const lostReported = Math.max(output.counts.lostReported, lostInAll(said));
+  const counts = { ...output.counts, lostReported };
   const launchFailure = armedMs === undefined && !late ? launchFailureOf(ended, output.preamble + said) : undefined;
   const verdict = verdictOf({
     armed: armedMs !== undefined,
@@ -112,7 +115,7 @@ export async function trace(
     interrupted,
     endMarker: marked,
     child: ended,
-    counts: output.counts,
+    counts,
   });
   return {
     end: {
@@ -121,13 +124,16 @@ export async function trace(
       endedMs: Date.now(),
       attached,
       maps: output.maps,
-      counts: output.counts,
+      counts,
       diagnostics: parseDiagnostics(said, output.preamble, program.source),
       ...meter?.end(),
     },
     ...(launchFailure === undefined ? {} : { launchFailure }),
   };
 }
+
+const lostInAll = (stderr: string): number =>
+  Number(/^WARNING: Total lost event count: (\d+)$/m.exec(stderr)?.[1] ?? 0);
 
 /** Waits until there is a reason to end the run; undefined when it ends by itself. */
 async function causeOfEnd(

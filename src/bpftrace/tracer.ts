@@ -7,7 +7,7 @@ import { type Collected, collect } from './command.ts';
 import { parseDiagnostics } from './diagnostics.ts';
 import { writeFunctions } from './functions.ts';
 import type { Installation } from './installation.ts';
-import { type Chain, type Child, environmentOf, launch, renderChain } from './launch.ts';
+import { type Chain, type Child, environmentOf, functionNames, launch, renderChain } from './launch.ts';
 import { createOwnFolder } from './own-folder.ts';
 import { requirePrivileges } from './privilege.ts';
 import { findSandbox } from './sandbox.ts';
@@ -77,8 +77,11 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
 
   async function command(args: readonly string[], input: string, signal: AbortSignal): Promise<Collected> {
     const tmp = folder.makeRunFolder();
-    const looked = ['--traceable-functions', functionsFile, ...args];
-    const result = await collect(renderChain(chain, tmp, looked), { env: environmentOf(tmp), input, signal });
+    const result = await collect(renderChain(chain, tmp, [...functionNames(chain), ...args]), {
+      env: environmentOf(tmp),
+      input,
+      signal,
+    });
     rmSync(tmp, { recursive: true, force: true });
     if (result.exitCode === 126 || result.exitCode === 127) {
       throw launchFailed(`the launch chain ended with code ${result.exitCode}`, log);

@@ -1,4 +1,5 @@
 import type { KernelFacts } from '../trace/ports.ts';
+import { isAtLeast } from '../trace/version.ts';
 
 /** What is said of one name of bpftrace's language. */
 export interface Helper {
@@ -72,14 +73,8 @@ function details(helper: Helper, facts: HelperFacts): string {
 
 /** Why a name does not work on this node. Where the kernel did not tell its helpers, none is known to be missing. */
 function lack({ needs, since }: Helper, { features, bpftrace }: HelperFacts): string | undefined {
-  if (since !== undefined && isOlder(bpftrace.version, since))
+  if (since !== undefined && !isAtLeast(bpftrace.version, since))
     return `bpftrace ${bpftrace.version} is older than ${since}`;
   const isMissing = needs !== undefined && features.helpers.length > 0 && !features.helpers.includes(needs);
   return isMissing ? `this kernel has no ${needs}` : undefined;
-}
-
-function isOlder(version: string, than: string): boolean {
-  const [major = 0, minor = 0] = version.replace(/^v/, '').split('.').map(Number);
-  const [thanMajor = 0, thanMinor = 0] = than.split('.').map(Number);
-  return major < thanMajor || (major === thanMajor && minor < thanMinor);
 }

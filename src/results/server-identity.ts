@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { startTimeOf } from '../process-start.ts';
 
 /** Names one process of one boot: a pid alone is given again, and after a reboot the start times repeat, too. */
 export interface ServerIdentity {
@@ -13,24 +14,10 @@ const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'ut
 /** This process. */
 export const thisServer = (): ServerIdentity => ({
   pid: process.pid,
-  started: startOf(process.pid) ?? '',
+  started: startTimeOf(process.pid) ?? '',
   boot: bootId(),
 });
 
 /** True while that process lives. */
 export const isAlive = (server: ServerIdentity): boolean =>
-  server.boot === bootId() && startOf(server.pid) === server.started;
-
-/** Field 22 of `/proc/PID/stat`; undefined for a process that is gone or only waits to be reaped. */
-function startOf(pid: number): string | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    return undefined;
-  }
-  // The second field is the command in parentheses and may hold anything, so count from the last parenthesis.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const state = fields[0];
-  return state === 'Z' || state === 'X' ? undefined : fields[19];
-}
+  server.boot === bootId() && startTimeOf(server.pid) === server.started;
