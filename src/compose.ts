@@ -23,12 +23,21 @@ import { BUILTINS, nearestBuiltins } from './program/builtins.ts';
 import { MAX_PROGRAM_BYTES, parseProgram } from './program/program.ts';
 import { createRunStore } from './results/store.ts';
 import { createNode, type Node } from './trace/node.ts';
-import type { Access, CallContext, NodeFacts, Progress, Sink, StoreUsage, TraceLimits, Tracer } from './trace/ports.ts';
+import type {
+  Access,
+  CallContext,
+  KernelFacts,
+  NodeFacts,
+  Progress,
+  Sink,
+  StoreUsage,
+  TraceLimits,
+  Tracer,
+} from './trace/ports.ts';
 import { createSlots, defaultSlots } from './trace/slots.ts';
 
 export { createRemoteNode } from './cluster/remote-node.ts';
-export { type CommandLine, type Config, loadConfig, parseCommandLine } from './config.ts';
-export type { NodeApi, NodeFacts, Progress, RunRecord } from './trace/ports.ts';
+export type { KernelFacts, NodeApi, NodeFacts, RunRecord } from './trace/ports.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 
@@ -130,6 +139,14 @@ export async function composeStdio(config: Config, write: (line: string) => void
 
 const mcpFactory = ({ node, log }: LocalNode) => createMcpFactory({ node, helpers: BUILTINS, log, version: VERSION });
 
+/** What can be said of this kernel without a bpftrace: everything but which probes attach. */
+export function lookAtKernel(): Promise<KernelFacts> {
+  const query = async () => ({ stdout: '', exitCode: undefined });
+  const attach = async () => ({ attached: false });
+  const kernel = createKernel({ query, attach, version: 'none', bundled: false, log: silentLog });
+  return kernel.facts(false, new AbortController().signal);
+}
+
 interface Parts {
   readonly local: LocalNode;
   readonly access: Access;
@@ -170,6 +187,7 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     version: installation.version,
     bundled: installation.bundled,
     log,
+    ...(tracer.sandbox.missing.every((part) => !part.startsWith('landlock:')) && { landlock: true }), // it was tried
   });
   const slots = createSlots(defaultSlots, now);
   const node = createNode({

@@ -102,15 +102,16 @@ async function trials(sources: FactSources, tracefs: boolean, signal: AbortSigna
   const uprobes =
     (await perf('uprobe')) === '' ? 'this kernel has no uprobes' : 'this kernel lets nobody attach uprobes';
   const noTracefs = 'tracefs is not mounted';
+  const withoutTypes = sources.btf === undefined ? 'bpftrace cannot attach them without BTF' : undefined;
   return [
     probe('tracepoint', QUIET_TRACEPOINT, tracefs ? 'tracepoints cannot be attached' : noTracefs),
-    probe('rawtracepoint', QUIET_TRACEPOINT.replace(/^.*:/, ''), 'raw tracepoints cannot be attached'),
+    probe('rawtracepoint', QUIET_TRACEPOINT.replace(/^.*:/, ''), withoutTypes ?? 'raw tracepoints cannot be attached'),
     probe('kprobe', 'vfs_read', kprobes),
     probe('kretprobe', 'vfs_read', kprobes),
     probe('fentry', 'vfs_read', 'this kernel lets no program attach to its functions'),
     libc === undefined ? { kind: 'uprobe', why: noFile } : probe('uprobe', `${libc}:gethostid`, uprobes),
     libc === undefined ? { kind: 'uretprobe', why: noFile } : probe('uretprobe', `${libc}:gethostid`, uprobes),
-    usdt === undefined ? { kind: 'usdt', why: uprobes } : probe('usdt', usdt, uprobes),
+    usdt === undefined ? { kind: 'usdt', why: uprobes } : probe('usdt', usdt, withoutTypes ?? uprobes),
     probe('profile', 'hz:1', 'timed sampling cannot be attached'),
     probe('interval', 's:100', 'timers cannot be attached'),
     probe('software', 'context-switches:1000000', 'software events cannot be attached'),
@@ -180,6 +181,7 @@ async function findLockdown(sources: FactSources, mounts: readonly Mount[], sign
   }
   const attach = (body: string) =>
     sources.attach(`tracepoint:${QUIET_TRACEPOINT} { ${body} }`, signal).catch((): Attempt => ({ attached: false }));
+  if (sources.btf === undefined) return 'unknown'; // without types bpftrace reads no kernel memory anyway
   if ((await attach('@ = curtask->pid;')).attached) return 'integrity';
   return (await attach('@ = 1;')).attached ? 'confidentiality' : 'unknown';
 }

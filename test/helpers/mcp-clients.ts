@@ -46,6 +46,9 @@ export const mcpDrivers: readonly McpDriver[] = [
 export const legacyDrivers = mcpDrivers.filter(({ era }) => era === 'legacy');
 export const modernDrivers = mcpDrivers.filter(({ era }) => era === 'modern');
 
+/** A client of the current era, for tests to which the client does not matter. */
+export const connect = (url: string): Promise<McpClient> => connectV2('auto', url);
+
 const info = { name: 'kerntap-test', version: '0' };
 
 async function connectV2(
