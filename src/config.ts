@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { KerntapError } from './errors.ts';
 import { nodeNameOf } from './ids.ts';
 
-/** Where a listener stands. A unix socket has only a path. */
+/** Where a listener stands. */
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -24,14 +24,19 @@ const AddressText = z.string().transform((text, context): Address => {
 });
 
 const List = z.string().transform((text) => text.split(',').flatMap((part) => part.trim() || []));
-const Flag = z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1');
+const YesNo = z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1');
 
-interface Option {
-  readonly schema: z.ZodType<unknown, string>;
-  /** What stands after the flag in the help; absent for a flag that takes no value. */
+/** A flag as the help shows it. */
+interface Flag {
+  /** What stands after the flag; absent for one that takes no value. */
   readonly value?: string;
   readonly help: string;
+  /** The value that it has when nobody gives one. */
   readonly preset?: string;
+}
+
+interface Option extends Flag {
+  readonly schema: z.ZodType<unknown, string>;
 }
 
 /** One row an option: `--data-dir` on the command line is `KERNTAP_DATA_DIR` in the environment and `dataDir` in `Config`. */
@@ -50,7 +55,7 @@ export const OPTIONS = {
   'data-dir': {
     schema: z.string().min(1),
     value: 'DIR',
-    help: 'where runs are kept (default /var/lib/kerntap as root, else $XDG_STATE_HOME/kerntap)',
+    help: 'where runs are kept (default as root: /var/lib/kerntap)',
   },
   'node-name': {
     schema: z.string().min(1).transform(nodeNameOf),
@@ -69,7 +74,7 @@ export const OPTIONS = {
     help: 'callers and their rights; with it every request needs a token',
   },
   'tls-terminated-by-proxy': {
-    schema: Flag,
+    schema: YesNo,
     preset: 'false',
     help: 'a proxy in front speaks TLS; needed to listen beyond loopback',
   },
@@ -83,7 +88,7 @@ export const OPTIONS = {
     schema: List,
     value: 'HOST,…',
     preset: '',
-    help: 'web pages that may call the server (host names; default: none)',
+    help: 'web pages that may call the server, by host name (default none)',
   },
   bpftrace: { schema: z.string().min(1), value: 'PATH', help: 'the bpftrace to use (0.24.2 or newer)' },
   watchdog: {
@@ -96,13 +101,16 @@ export const OPTIONS = {
     schema: z.enum(['on', 'off']),
     value: 'on|off',
     preset: 'on',
-    help: 'keep one bpftrace started ahead, so that runs are attached sooner',
+    help: 'start one bpftrace ahead, to attach the next run sooner',
   },
 } as const satisfies Record<string, Option>;
 
-type Flags = typeof OPTIONS;
+export type OptionName = keyof typeof OPTIONS;
+export const OPTION_NAMES = Object.keys(OPTIONS) as readonly OptionName[];
+
+type Options = typeof OPTIONS;
 type Camel<T extends string> = T extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : T;
-type Values = { readonly [K in keyof Flags as Camel<K>]: z.output<Flags[K]['schema']> | Absent<Flags[K]> };
+type Values = { readonly [K in OptionName as Camel<K>]: z.output<Options[K]['schema']> | Absent<Options[K]> };
 type Absent<T> = T extends { preset: string } ? never : undefined;
 
 /** Every option with its value; `dataDir` and `nodeName` have theirs from the machine when nobody gave them. */
@@ -113,38 +121,35 @@ export interface Config extends Omit<Values, 'dataDir' | 'nodeName'> {
   readonly inKubernetes: boolean;
 }
 
-const camel = (flag: string): string => flag.replace(/-([a-z])/g, (_dash, letter: string) => letter.toUpperCase());
-export const environmentName = (flag: string): string => `KERNTAP_${flag.replaceAll('-', '_').toUpperCase()}`;
+/** A flag of one command alone: it has no environment variable and is no part of `Config`. */
+export interface OwnFlag extends Flag {
+  readonly short?: string;
+}
 
-/** What a command takes beside the common options. */
-export interface OwnFlags {
-  readonly [flag: string]: { readonly type: 'string' | 'boolean'; readonly short?: string };
+/** What a command takes. Options that it does not take keep their presets. */
+export interface Accepted {
+  readonly options: readonly OptionName[];
+  readonly own?: Readonly<Record<string, OwnFlag>>;
+  /** True for a command that takes more than flags. */
+  readonly positionals?: boolean;
 }
 
 export interface CommandLine {
   readonly config: Config;
-  /** The command's own flags that were given; one without a value is `true`. */
-  readonly own: Readonly<Record<string, string | undefined>>;
+  /** The flags that were given; one without a value is `true`. */
+  readonly given: Readonly<Record<string, string | undefined>>;
   readonly positionals: readonly string[];
 }
 
-/** Reads the options of a command that takes no other arguments. Throws `start.option`. */
-export function loadConfig(args: readonly string[], env: NodeJS.ProcessEnv): Config {
-  const { config, positionals } = parseCommandLine(args, env);
-  const [stray] = positionals;
-  if (stray === undefined) return config;
-  // npm keeps `--listen` for itself and passes its value alone unless `--` stands before it.
-  const npmScript = env.npm_lifecycle_event;
-  const remedy = npmScript === undefined ? 'see kerntap --help' : `write: npm ${npmScript} -- --listen ${stray}`;
-  throw new KerntapError('start.option', `${JSON.stringify(stray)} belongs to no option.`, { remedy });
-}
-
 /** Reads a command line: it wins over the environment, which wins over the presets. Throws `start.option`. */
-export function parseCommandLine(args: readonly string[], env: NodeJS.ProcessEnv, own: OwnFlags = {}): CommandLine {
-  const { given, positionals } = parseFlags(args, own);
+export function parseCommandLine(args: readonly string[], env: NodeJS.ProcessEnv, accepted: Accepted): CommandLine {
+  const { given, positionals } = parseFlags(args, accepted);
+  const [stray] = positionals;
+  if (stray !== undefined && !accepted.positionals) throw strayArgument(stray, env);
   const values: Record<string, unknown> = {};
   for (const [flag, option] of Object.entries<Option>(OPTIONS)) {
-    const text = given[flag] ?? env[environmentName(flag)] ?? option.preset;
+    const taken = accepted.options.some((name) => name === flag);
+    const text = (taken ? (given[flag] ?? env[environmentName(flag)]) : undefined) ?? option.preset;
     if (text === undefined) continue;
     const parsed = option.schema.safeParse(text);
     if (!parsed.success) {
@@ -160,38 +165,54 @@ export function parseCommandLine(args: readonly string[], env: NodeJS.ProcessEnv
     inKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined || existsSync(SERVICE_ACCOUNT_TOKEN),
     ...values,
   } as Config;
-  return { config, own: given, positionals };
+  return { config, given, positionals };
 }
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
-function parseFlags(args: readonly string[], own: OwnFlags) {
-  const common = Object.entries<Option>(OPTIONS).map(
-    ([flag, { value }]) => [flag, { type: value === undefined ? 'boolean' : 'string' } as const] as const,
-  );
+const camel = (flag: string): string => flag.replace(/-([a-z])/g, (_dash, letter: string) => letter.toUpperCase());
+/** `data-dir` as `KERNTAP_DATA_DIR`. */
+export const environmentName = (flag: string): string => `KERNTAP_${flag.replaceAll('-', '_').toUpperCase()}`;
+
+/** The rows of the help: own flags first, since they are what the command is about. */
+const flagsOf = ({ options, own = {} }: Accepted): readonly (readonly [flag: string, row: OwnFlag])[] => [
+  ...Object.entries(own),
+  ...options.map((name) => [name, OPTIONS[name] as Flag] as const),
+];
+
+function parseFlags(args: readonly string[], accepted: Accepted) {
+  const options = flagsOf(accepted).map(([flag, { value, short }]) => {
+    const type = value === undefined ? 'boolean' : 'string';
+    return [flag, { type, ...(short !== undefined && { short }) }] as const;
+  });
   try {
-    const options = { ...Object.fromEntries(common), ...own };
-    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-    const given: Record<string, string | undefined> = Object.fromEntries(
-      Object.entries(values).map(([flag, value]) => [flag, String(value)]),
-    );
-    return { given, positionals };
+    const parsed = parseArgs({ args: [...args], options: Object.fromEntries(options), allowPositionals: true });
+    const given = Object.entries(parsed.values).map(([flag, value]) => [flag, String(value)] as const);
+    return { given: Object.fromEntries<string | undefined>(given), positionals: parsed.positionals };
   } catch (error) {
-    throw new KerntapError('start.option', `${(error as Error).message.split('. ')[0]}.`);
+    // Node's first sentence names the flag; what follows it explains Node's own conventions.
+    throw new KerntapError('start.option', `${(error as Error).message.split(/\.\s/)[0]?.replace(/\.$/, '')}.`);
   }
+}
+
+// npm keeps `--listen` for itself and passes its value alone unless `--` stands before it.
+function strayArgument(stray: string, { npm_lifecycle_event: script }: NodeJS.ProcessEnv): KerntapError {
+  const remedy = script === 'start' && { remedy: `write: npm start -- --listen ${stray}` };
+  return new KerntapError('start.option', `${JSON.stringify(stray)} belongs to no option.`, { ...remedy });
 }
 
 function defaultDataDir(env: NodeJS.ProcessEnv): string {
   if (process.getuid?.() === 0) return '/var/lib/kerntap';
-  return join(env.XDG_STATE_HOME ?? join(homedir(), '.local/state'), 'kerntap');
+  return join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'kerntap');
 }
 
-/** The options as a help text, one or two lines each. */
-export function renderOptions(): string {
-  const rows = Object.entries<Option>(OPTIONS).map(([flag, { value, help, preset }]) => {
+/** What a command takes as a help text, a line each. */
+export function renderOptions(accepted: Accepted): string {
+  const rows = flagsOf(accepted).map(([flag, { value, help, preset, short }]) => {
     const shown = preset === undefined || preset === '' || preset === 'false' ? '' : ` (default ${preset})`;
-    return [`--${flag}${value === undefined ? '' : ` ${value}`}`, `${help}${shown}`] as const;
+    const name = `${short === undefined ? '' : `-${short}, `}--${flag}${value === undefined ? '' : ` ${value}`}`;
+    return [name, `${help}${shown}`] as const;
   });
-  const width = Math.max(...rows.map(([flag]) => flag.length));
-  return rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${help}`).join('\n');
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`).join('\n');
 }

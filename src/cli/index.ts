@@ -1,7 +1,8 @@
-import { renderOptions } from '../config.ts';
-import { KerntapError } from '../errors.ts';
+import { environmentName, parseCommandLine, renderOptions } from '../config.ts';
+import { ERRORS, KerntapError, remedySentence } from '../errors.ts';
+import { escapeText } from '../render/escape.ts';
 import { check } from './check.ts';
-import type { Command } from './commands.ts';
+import { type Command, EX_CONFIG } from './commands.ts';
 import { run } from './run.ts';
 import { serve } from './serve.ts';
 import { setup } from './setup.ts';
@@ -9,59 +10,70 @@ import { stdio } from './stdio.ts';
 import type { Terminal } from './terminal.ts';
 import { version } from './version.ts';
 
-const COMMANDS: readonly Command[] = [serve, run, check, stdio, setup, version];
+export const COMMANDS: readonly Command[] = [serve, run, check, stdio, setup, version];
 
-/** What a start that cannot work exits with: the caller has to change something first (sysexits.h, EX_CONFIG). */
-const EX_CONFIG = 78;
+const isHelp = (word: string | undefined): boolean => word === '--help' || word === '-h' || word === 'help';
+const commandOf = (word: string | undefined): Command | undefined =>
+  COMMANDS.find(({ name }) => name === (word === '--version' ? 'version' : word));
 
 /** Runs one command and answers with its exit code. What goes wrong is one sentence with a remedy, never a stack. */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
-  const [name, ...rest] = args;
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help' || rest.includes('--help')) {
-    terminal.out(
-      help(
-        terminal,
-        COMMANDS.find((command) => command.name === name),
-      ),
-    );
-    return 0;
-  }
-  const command = COMMANDS.find((one) => one.name === name || (one === version && name === '--version'));
+  const [word, ...rest] = args;
+  const command = commandOf(word);
   try {
-    if (!command) {
-      const known = COMMANDS.map((one) => one.name).join(', ');
-      throw new KerntapError('start.option', `There is no command ${JSON.stringify(name)}; there are: ${known}.`);
-    }
-    return await command.run(rest, terminal);
+    if (word === undefined || isHelp(word)) terminal.out(help(terminal, commandOf(rest[0])));
+    else if (!command) throw unknownCommand(word);
+    else if (rest.includes('--help') || rest.includes('-h')) terminal.out(help(terminal, command));
+    else return await command.run(parseCommandLine(rest, process.env, command), terminal);
+    return 0;
   } catch (error) {
-    return tell(error, terminal);
+    return tell(error, terminal, command);
   }
 }
 
-function tell(error: unknown, terminal: Terminal): number {
-  const bold = terminal.styleErr(['bold', 'red'], 'kerntap:');
-  if (error instanceof KerntapError) {
-    terminal.err(`${bold} ${error.message} ${error.remedy.charAt(0).toUpperCase()}${error.remedy.slice(1)}.`);
-    return error.code.startsWith('start.') ? EX_CONFIG : 1;
-  }
-  terminal.err(`${bold} something unforeseen happened: ${error instanceof Error ? error.message : String(error)}.`);
-  if (process.env.KERNTAP_DEBUG && error instanceof Error) terminal.err(error.stack ?? '');
-  return 1;
+function unknownCommand(word: string): KerntapError {
+  const known = COMMANDS.map(({ name }) => name).join(', ');
+  return new KerntapError('start.option', `There is no command ${JSON.stringify(word)}; there are: ${known}.`);
 }
 
-function help(terminal: Terminal, only: Command | undefined): string {
+function tell(error: unknown, terminal: Terminal, command: Command | undefined): number {
+  const say = (text: string) => terminal.err(`${terminal.styleErr(['bold', 'red'], 'kerntap:')} ${escapeText(text)}`);
+  if (!(error instanceof KerntapError)) {
+    say(`something unforeseen happened: ${error instanceof Error ? error.message : String(error)}.`);
+    if (process.env.KERNTAP_DEBUG && error instanceof Error) terminal.err(error.stack ?? '');
+    return 1;
+  }
+  const general = command && error.remedy === ERRORS['start.option'].remedy;
+  const remedy = general ? `see kerntap ${command.name} --help` : error.remedy;
+  say(`${error.message} ${remedySentence(remedy)}`);
+  return error.code.startsWith('start.') ? EX_CONFIG : 1;
+}
+
+function help(terminal: Terminal, command: Command | undefined): string {
   const bold = (text: string) => terminal.style('bold', text);
-  if (only)
-    return `${bold('usage:')} kerntap ${only.usage}\n\n${only.summary}.\n\n${bold('options')}\n${renderOptions()}`;
-  const width = Math.max(...COMMANDS.map(({ usage }) => usage.length));
-  const rows = COMMANDS.map(({ usage, summary }) => `  ${usage.padEnd(width)}  ${summary}`);
+  if (command) {
+    const { name, usage, summary, notes = [], options } = command;
+    const [first] = options;
+    return [
+      `${bold('usage:')} kerntap ${name} ${usage}`.trimEnd(),
+      '',
+      `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`,
+      ...notes,
+      ...(usage === '' ? [] : ['', bold('options'), renderOptions(command)]),
+      ...(first === undefined
+        ? []
+        : ['', `--${first} and what stands below it may be in the environment, as ${environmentName(first)}.`]),
+    ].join('\n');
+  }
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
   return [
     `${bold('kerntap')} asks the Linux kernel about what runs here, for an AI agent or a person.`,
     '',
-    bold('commands'),
-    ...rows,
+    `${bold('usage:')} kerntap COMMAND [options]`,
     '',
-    `${bold('options')} (each also as an environment variable: --data-dir is KERNTAP_DATA_DIR)`,
-    renderOptions(),
+    bold('commands'),
+    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
+    '',
+    'kerntap COMMAND --help tells what a command takes.',
   ].join('\n');
 }

@@ -1,25 +1,27 @@
 /** Two signals within this time are one: a terminal and npm both pass Ctrl-C on. */
 const SAME_MS = 500;
 
-/** Turns SIGINT and SIGTERM into an abort: the first stops, a later one, at least half a second after it, hurries. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Turns SIGINT, SIGTERM and the end of the terminal into an abort: the first stops, the next hurries, a third exits. */
 export function listenForStop(): { readonly stop: AbortSignal; readonly hurry: AbortSignal } & Disposable {
   const stop = new AbortController();
   const hurry = new AbortController();
-  let firstMs: number | undefined;
+  let lastMs = Number.NEGATIVE_INFINITY;
   const onSignal = () => {
     const nowMs = performance.now();
-    firstMs ??= nowMs;
+    if (nowMs - lastMs < SAME_MS) return;
+    lastMs = nowMs;
     if (!stop.signal.aborted) stop.abort('drained');
-    else if (nowMs - firstMs > SAME_MS) hurry.abort('drained');
+    else if (!hurry.signal.aborted) hurry.abort('drained');
+    else process.exit(1);
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
   return {
     stop: stop.signal,
     hurry: hurry.signal,
     [Symbol.dispose]() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
+      for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
 }

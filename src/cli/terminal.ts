@@ -4,39 +4,44 @@ type Style = Parameters<typeof styleText>[0];
 
 /** Where a command writes: answers on standard output, everything else on standard error. */
 export interface Terminal {
+  /** Writes a text and ends its last line; an empty text writes nothing. */
   out(text: string): void;
   err(text: string): void;
   /** Coloured for standard output or standard error, as far as that is a terminal and NO_COLOR is not set. */
   style(style: Style, text: string): string;
   styleErr(style: Style, text: string): string;
-  /** True when a person looks at standard output. */
-  readonly live: boolean;
-  readonly columns: number;
-  /** Shows these lines at the bottom of the terminal in place of the ones before; an empty text takes them away. */
+  /** The size of the terminal in which a person watches standard error; undefined where nobody does. */
+  readonly screen: { readonly columns: number; readonly rows: number } | undefined;
+  /** Shows these lines on the screen, if there is one, in place of the ones before; an empty text takes them away. */
   region(text: string): void;
 }
 
 export function createTerminal(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream): Terminal {
-  const columns = () => stdout.columns ?? 80;
+  // A dumb terminal cannot move its cursor.
+  const watched = stderr.isTTY && process.env.TERM !== 'dumb';
   let shown = 0;
   return {
-    out: (text) => void stdout.write(`${text}\n`),
-    err: (text) => void stderr.write(`${text}\n`),
+    out: (text) => void stdout.write(withEnd(text)),
+    err: (text) => void stderr.write(withEnd(text)),
     style: (style, text) => styleText(style, text, { stream: stdout }),
     styleErr: (style, text) => styleText(style, text, { stream: stderr }),
-    live: stdout.isTTY === true,
-    get columns() {
-      return columns();
+    get screen() {
+      return watched ? { columns: stderr.columns || 80, rows: stderr.rows || 24 } : undefined;
     },
     region(text) {
-      const lines = text === '' ? [] : text.split('\n').map((line) => cut(line, columns() - 1));
+      if (!watched || (text === '' && shown === 0)) return;
+      const lines = text === '' ? [] : text.split('\n').map((line) => cut(line.trimEnd(), (stderr.columns || 80) - 1));
       const up = shown > 0 ? `\x1b[${shown}A` : '';
-      stdout.write(`${up}\x1b[J${lines.map((line) => `${line}\n`).join('')}`);
+      // A line that wraps would be two to take away: none may, however wide its characters are.
+      stderr.write(`${up}\r\x1b[J\x1b[?7l${lines.map((line) => `${line}\n`).join('')}\x1b[?7h`);
       shown = lines.length;
     },
   };
 }
 
-// Lines must not wrap, or the region could not be taken away again.
-const cut = (line: string, width: number): string =>
-  line.length > width ? `${line.slice(0, Math.max(0, width - 1))}…` : line;
+const withEnd = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);
+
+function cut(line: string, columns: number): string {
+  const characters = [...line];
+  return characters.length > columns ? `${characters.slice(0, columns - 1).join('')}…` : line;
+}

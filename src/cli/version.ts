@@ -3,9 +3,10 @@ import type { Command } from './commands.ts';
 
 export const version: Command = {
   name: 'version',
-  usage: 'version',
+  usage: '',
   summary: 'print the version',
-  async run(_args, terminal) {
+  options: [],
+  async run(_line, terminal) {
     terminal.out(VERSION);
     return 0;
   },

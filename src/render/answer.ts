@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
-import { ERRORS } from '../errors.ts';
+import { ERRORS, remedySentence } from '../errors.ts';
 import type { Account, Column, Diagnostic, RunHeader, RunRecord, Section } from '../trace/ports.ts';
 import type { Value } from '../trace/value.ts';
 import { diagnosis, mostSevere } from './diagnostics.ts';
@@ -167,9 +167,9 @@ function refusalOf({ state, reason, diagnostics, probes }: RunRecord): Refusal |
   return {
     code,
     sentence: first === undefined ? `${capital(REASONS[reason])}.` : diagnosis(first),
-    remedy: `${attached === 0 ? 'Nothing was attached' : `${counted(attached, 'probe')} had been attached`}. ${capital(
+    remedy: `${attached === 0 ? 'Nothing was attached' : `${counted(attached, 'probe')} had been attached`}. ${remedySentence(
       first?.remedy ?? (reason === 'not_armed' ? 'use fewer probes, or try again' : ERRORS[code].remedy),
-    )}.`,
+    )}`,
   };
 }
 

@@ -6,7 +6,7 @@ export const REASONS: Readonly<Record<Reason, string>> = {
   running: 'it is not over',
   deadline: 'its time was over',
   exit: 'the program ended by itself',
-  stopped: 'it was stopped with manage_runs',
+  stopped: 'it was stopped on request',
   cancelled: 'the call was cancelled',
   client_gone: 'the client went away while it waited',
   drained: 'the server was stopped',

@@ -55,7 +55,8 @@ function refused({ run, refusal, diagnostics, verdict }: RunAnswer): string {
   ].join('\n');
 }
 
-function sectionLines(section: AnswerSection): readonly string[] {
+/** One section: its name and what of it is shown, then its rows. */
+export function sectionLines(section: AnswerSection): readonly string[] {
   const title = `${clean(section.name)}: ${extent(section)}`;
   switch (section.type) {
     case 'program':

@@ -119,7 +119,7 @@ test('a running run tells how long it still takes and how to wait for it', () =>
 
 test.each([
   ['truncated', 'map_full', 'truncated (a map had no room for more keys)'],
-  ['truncated', 'stopped', 'truncated (it was stopped with manage_runs)'],
+  ['truncated', 'stopped', 'truncated (it was stopped on request)'],
   ['interrupted', 'server_died', 'interrupted (the server died while it ran)'],
   ['complete', 'exit', 'complete (the program ended by itself)'],
 ] as const)('a run that is %s for %s says %s', (state, reason, said) => {

@@ -250,7 +250,7 @@ describe('manage_runs', () => {
     await using server = await connect(node);
     const { text } = await server.call('manage_runs', { action: 'stop', run_id: live.id });
     expect(asked.map(({ method }) => method)).toEqual(['stop', 'result']);
-    expect(text).toContain('truncated (it was stopped with manage_runs)');
+    expect(text).toContain('truncated (it was stopped on request)');
     expect(text).toContain('@: 10 of 20 rows');
   });
 
