@@ -23,17 +23,7 @@ import { BUILTINS, nearestBuiltins } from './program/builtins.ts';
 import { MAX_PROGRAM_BYTES, parseProgram } from './program/program.ts';
 import { createRunStore } from './results/store.ts';
 import { createNode, type Node } from './trace/node.ts';
-import type {
-  Access,
-  CallContext,
-  KernelFacts,
-  NodeFacts,
-  Progress,
-  Sink,
-  StoreUsage,
-  TraceLimits,
-  Tracer,
-} from './trace/ports.ts';
+import type { Access, CallContext, KernelFacts, NodeFacts, Progress, StoreUsage, TraceLimits } from './trace/ports.ts';
 import { createSlots, defaultSlots } from './trace/slots.ts';
 
 export { createRemoteNode } from './cluster/remote-node.ts';
@@ -183,7 +173,7 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
   });
   const kernel = createKernel({
     query: tracer.query,
-    attach: (program, signal) => attachOnce(tracer, program, signal),
+    attach: (program, signal) => tracer.attach(parseProgram(program), signal),
     version: installation.version,
     bundled: installation.bundled,
     log,
@@ -240,19 +230,4 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     readiness: () => ({ draining: node.draining, store: store.usage(), sandbox: tracer.sandbox }),
     close,
   };
-}
-
-/** Attaches a program and ends it at once: how the kernel is asked what it can do. */
-async function attachOnce(
-  tracer: Tracer,
-  text: string,
-  signal: AbortSignal,
-): Promise<{ attached: boolean; why?: string }> {
-  const stop = new AbortController();
-  const sink: Sink = { push: (event) => event.kind === 'armed' && stop.abort('stopped') };
-  const either = AbortSignal.any([signal, stop.signal]);
-  const limits = { timeoutMs: 1_000, maxEventBytes: 0, maxMapBytes: 0 };
-  const end = await tracer.run(parseProgram(text), limits, sink, either);
-  const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
-  return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
 }

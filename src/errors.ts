@@ -42,13 +42,14 @@ export const ERRORS = {
   'request.media_type': { status: 415, remedy: 'send Content-Type: application/json without Content-Encoding' },
   'request.malformed': { status: 400, remedy: 'send one JSON object, at most 32 levels deep' },
   'server.draining': { status: 503, remedy: 'the server is stopping; call again when it is back' },
+  'remote.unreachable': { status: 502, remedy: 'check the address, and that kerntap serves there' },
   'start.option': { status: 500, remedy: 'see kerntap --help' },
   'start.port': { status: 500, remedy: 'end the process that listens there, or choose another address with --listen' },
   'start.exposed': { status: 500, remedy: 'listen on 127.0.0.1, or give --token-file and --tls-terminated-by-proxy' },
   'start.bpftrace': { status: 500, remedy: 'install bpftrace 0.24.2 or newer, or pass its path with --bpftrace' },
   'start.privilege': {
     status: 500,
-    remedy: 'start as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_SYS_PTRACE and CAP_SETPCAP',
+    remedy: 'start as root, in a container with CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYSLOG and CAP_SETPCAP',
   },
   'start.data': { status: 500, remedy: 'choose another folder with --data-dir' },
   internal: { status: 500, remedy: 'see the log of the server under this request id' },
@@ -80,6 +81,10 @@ export class KerntapError extends Error {
 
   /** The form in which a model or a person reads it: `code: sentence. Remedy.` */
   get text(): string {
-    return `${this.code}: ${this.message} ${this.remedy.charAt(0).toUpperCase()}${this.remedy.slice(1)}.`;
+    return `${this.code}: ${this.message} ${remedySentence(this.remedy)}`;
   }
 }
+
+/** A remedy as a sentence. The name of a tool at its beginning stays as it is, or a model would call `List_probes`. */
+export const remedySentence = (remedy: string): string =>
+  `${/^[a-z]+_/.test(remedy) ? remedy : remedy.charAt(0).toUpperCase() + remedy.slice(1)}.`;

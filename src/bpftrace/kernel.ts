@@ -102,6 +102,14 @@ export function createKernel(options: KernelOptions): Kernel {
     return index;
   }
 
+  /** The index, or that of one kind as long as nobody waited for the facts on which the whole one stands. */
+  async function indexFor(kind: string | undefined, signal: AbortSignal): Promise<ProbeIndex> {
+    const whole = knownIndex.known();
+    if (whole !== undefined) return whole;
+    const listed = kind === undefined ? 'tracepoint' : listedKind(kind);
+    return createProbeIndex(LISTED_KINDS.includes(listed) ? await query(['-l', `${listed}:*`], signal) : '');
+  }
+
   /** Kinds that do not work here, with the reason. */
   async function unavailable(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
     const { probeKinds } = await knownFacts.get(signal);
@@ -195,10 +203,9 @@ export function createKernel(options: KernelOptions): Kernel {
   async function fieldsOf(context: string, signal: AbortSignal): Promise<readonly string[]> {
     const record = /^(?:struct|union) [\w.]+$/.exec(context)?.[0];
     if (record !== undefined) return ((await loadBtf())?.fields(record, 1) ?? []).map((field) => field.name);
-    const index = await knownIndex.get(signal);
     // bpftrace calls the arguments of a tracepoint `struct tracepoint:CATEGORY:NAME_args`.
     const probe = context.replace(/^struct (.*)_args$/, '$1');
-    if (!index.has(probe)) return [];
+    if (!(await indexFor(kindIn(probe), signal)).has(probe)) return [];
     const [found] = await withFields([probe], signal);
     return (found?.fields ?? []).map((field) => field.name);
   }
@@ -223,7 +230,8 @@ export function createKernel(options: KernelOptions): Kernel {
     async nearest(kind, name, context, signal) {
       if (kind === 'field') return nearest(name, await fieldsOf(context, signal));
       const bare = kindIn(name) === undefined ? name : name.slice(name.indexOf(':') + 1);
-      return (await knownIndex.get(signal)).closest(bare, kindIn(name) ?? kindOf(context));
+      const asked = kindIn(name) ?? kindOf(context);
+      return (await indexFor(asked, signal)).closest(bare, asked);
     },
   };
 }
@@ -278,8 +286,11 @@ async function checkFile(path: string): Promise<void> {
 /** A value that is computed at the first `get` and kept; callers that come meanwhile wait for the same computation. */
 function once<T>(compute: (signal: AbortSignal) => Promise<T>) {
   let current: Promise<T> | undefined;
+  let value: T | undefined;
   let pending = false;
   return {
+    /** What was computed, if it was. */
+    known: (): T | undefined => value,
     /** The signal ends the wait, not the computation, which others may wait for. A failure is not kept. */
     get(signal: AbortSignal): Promise<T> {
       if (current === undefined) {
@@ -287,16 +298,23 @@ function once<T>(compute: (signal: AbortSignal) => Promise<T>) {
         const started = compute(AbortSignal.timeout(COMPUTE_LIMIT_MS)).finally(() => {
           pending = false;
         });
-        started.catch(() => {
-          current = undefined;
-        });
+        started.then(
+          (computed) => {
+            value = computed;
+          },
+          () => {
+            current = undefined;
+          },
+        );
         current = started;
       }
       return unlessAborted(current, signal);
     },
     /** The next `get` computes again; a computation that is under way is new enough. */
     forget(): void {
-      if (!pending) current = undefined;
+      if (pending) return;
+      current = undefined;
+      value = undefined;
     },
   };
 }

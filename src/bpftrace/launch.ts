@@ -89,6 +89,7 @@ export function environmentOf(tmp: string): Readonly<Record<string, string>> {
     // LLVM makes and frees so much that giving memory back between costs a sixth of the time until attached.
     GLIBC_TUNABLES:
       'glibc.malloc.top_pad=67108864:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824',
+    LD_BIND_NOW: '1', // what the loader would look up while LLVM compiles is looked up while the spare waits
     __BPFTRACE_NOTIFY_PROBES_ATTACHED: '1',
     BPFTRACE_PERF_RB_PAGES: '1024', // unset, bpftrace asks /proc/meminfo
     BPFTRACE_MAX_PROBES: '72', // 64 of the caller and our own

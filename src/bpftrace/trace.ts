@@ -72,11 +72,11 @@ export async function trace(
     stderr: (chunk) => stderr.write(chunk),
   });
 
-  const timed = stats.hold();
+  child.send(program.printed);
+  const timed = stats.hold(); // costs up to 2 ms, in which bpftrace compiles already
   let cause: EndCause | undefined;
   let interrupted = false;
   try {
-    child.send(program.printed);
     if (!(await within(Promise.race([armed.promise, child.ended]), armLimitMs))) {
       late = true;
       log.warn('trace.not_armed', { pid: child.pid });

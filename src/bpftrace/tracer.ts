@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { Diagnostic, Program, Tracer } from '../trace/ports.ts';
+import type { Diagnostic, Program, Sink, Tracer } from '../trace/ports.ts';
 import { type Collected, collect } from './command.ts';
 import { parseDiagnostics } from './diagnostics.ts';
 import { writeFunctions } from './functions.ts';
@@ -19,6 +19,8 @@ export interface Bpftrace extends Tracer {
   readonly installation: Installation;
   /** Runs a short bpftrace command (`-l`, `-lv`, `--info`, …) in the same chain. Throws `trace.launch`. */
   query(args: readonly string[], signal: AbortSignal): Promise<Collected>;
+  /** Attaches a program and ends it at once: how the kernel is asked what it can do. Takes no spare and starts none. */
+  attach(program: Program, signal: AbortSignal): Promise<{ attached: boolean; why?: string }>;
   /** Starts the warm spare, if there is none, before it is needed. */
   warm(): void;
 }
@@ -100,7 +102,8 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
         const onArmed: typeof sink = {
           push(event) {
             sink.push(event);
-            if (event.kind === 'armed') warm(); // not earlier, so that the two do not share the CPU
+            // Not earlier, so that the two do not share the CPU; the answer goes first, since a spawn holds up everything.
+            if (event.kind === 'armed') setTimeout(warm, 50).unref();
           },
         };
         const waiting = spare.take();
@@ -115,6 +118,7 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
         return end;
       }),
 
+    attach: (program, signal) => tracked(() => attach(program, signal)),
     check: (program, signal) => tracked(() => check(program, signal)),
     query: (args, signal) => tracked(() => command(args, '', signal)),
 
@@ -124,6 +128,16 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
       folder.remove();
     },
   };
+
+  async function attach(program: Program, signal: AbortSignal): Promise<{ attached: boolean; why?: string }> {
+    const enough = new AbortController();
+    const sink: Sink = { push: (event) => event.kind === 'armed' && enough.abort('stopped') };
+    const limits = { timeoutMs: armLimitMs, maxEventBytes: 0, maxMapBytes: 0 };
+    const either = AbortSignal.any([signal, enough.signal]);
+    const { end } = await trace(await start(), program, limits, sink, either, { log, stats, watchdog, armLimitMs });
+    const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
+    return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
+  }
 
   async function check(program: Program, signal: AbortSignal): Promise<readonly Diagnostic[]> {
     const result = await command(['--mode', 'codegen', '-'], program.printed, signal);

@@ -26,8 +26,10 @@ export const REASONS: Readonly<Record<Reason, string>> = {
   crashed: 'bpftrace crashed or could not be started',
 };
 
-/** 1234567 as `1,234,567`, for sentences; cells of tables have plain digits. */
-export const grouped = (value: number): string => value.toLocaleString('en-US', { maximumFractionDigits: 1 });
+/** 1234567.89 as `1,234,567.9`, for sentences; cells of tables have plain digits. */
+// Not by toLocaleString: its first call loads tables that keep 6 MB of memory.
+export const grouped = (value: number): string =>
+  String(Math.round(value * 10) / 10).replace(/\B(?=(?:\d{3})+(?!\d))/g, ',');
 
 /** `1 probe`, `3 probes`. */
 export const counted = (count: number, noun: string, plural = `${noun}s`): string =>

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KerntapError } from '../errors.ts';
@@ -80,10 +80,22 @@ export interface Database extends Disposable {
 export function openDatabase(dataDir: string, reserve: Reserve, log: Log): Database {
   const file = join(dataDir, 'runs.db');
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeFolder(dataDir);
     return databaseOf(openFile(file, reserve, log));
   } catch (error) {
     throw startError(dataDir, error);
+  }
+}
+
+/** Node's own `recursive` never ends where a folder exists in which none can be made, such as /proc. */
+function makeFolder(path: string): void {
+  const parent = dirname(path);
+  if (existsSync(path)) return;
+  if (!existsSync(parent)) makeFolder(parent);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { parseProgram } from '../../src/program/program.ts';
 import { canTrace } from '../helpers/machine.ts';
 import { bpftraceChildrenOf, createTestTracer, isRunning, scalar, type TestTracer } from '../helpers/tracer.ts';
 import { until } from '../helpers/until.ts';
@@ -37,6 +38,18 @@ describe.skipIf(!canTrace)('the warm spare [needs root and BPF]', () => {
 
     expect(await waitingSpare()).not.toBe(spare);
     expect(runFoldersOf(own)).toHaveLength(1);
+  });
+
+  test('is neither started nor taken by a trial of what the kernel can do', async () => {
+    await using own = await createTestTracer({ spare: true });
+    const never = new AbortController().signal;
+    const counts = parseProgram('interval:s:1 { @ = 1; }');
+    expect(await own.tracer.attach(counts, never)).toEqual({ attached: true });
+    expect(bpftraceChildrenOf()).toEqual([]);
+    own.tracer.warm();
+    const spare = await waitingSpare();
+    expect(await own.tracer.attach(counts, never)).toEqual({ attached: true });
+    expect(await waitingSpare()).toBe(spare);
   });
 
   test('that died while it waited does not harm the next run', async () => {
