@@ -108,7 +108,7 @@ export async function composeServer(config: Config, write: (line: string) => voi
       // Runs first: a client that waits for one is still to be told how it ended.
       async close(hurry) {
         await close(hurry, async () => {
-          await endpoint.close();
+          await endpoint.close(CUT_MS);
           await closeListeners(CUT_MS);
         });
       },

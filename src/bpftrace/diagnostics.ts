@@ -238,7 +238,7 @@ const TABLE: readonly (readonly [RegExp, Words])[] = [
     /^uprobe target file '(.+)' does not exist/,
     (path) => ({
       message: `there is no executable file '${path}' for the probe`,
-      remedy: 'give the absolute path of a file on this node, or /proc/PID/root/… for one in a container',
+      remedy: 'give the absolute path of a program or library on this node; files of containers cannot be named yet',
     }),
   ],
   [

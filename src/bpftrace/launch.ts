@@ -43,17 +43,28 @@ const READABLE_FILES = ['/proc/kallsyms', '/etc/ld.so.cache'];
  * The command that starts bpftrace with `args` and no more than it needs. One exec chain: nothing may fork between
  * setpriv's parent-death signal and bpftrace, or bpftrace survives the server.
  */
-export function renderChain(chain: Chain, tmp: string, args: readonly string[]): Command {
+export function renderChain(
+  chain: Chain,
+  tmp: string,
+  args: readonly string[],
+  targetFiles: readonly string[] = [],
+): Command {
   const { installation, parts } = chain;
   return [
-    ...(parts.setpriv && installation.setpriv ? [...installation.setpriv, ...confinement(chain, tmp)] : []),
+    ...(parts.setpriv && installation.setpriv
+      ? [...installation.setpriv, ...confinement(chain, tmp, targetFiles)]
+      : []),
     ...(parts.prlimit && installation.prlimit ? [...installation.prlimit, ...ceilings(chain), '--'] : []),
     ...installation.bpftrace,
     ...args,
   ];
 }
 
-function confinement({ installation, parts, functionsFile }: Chain, tmp: string): string[] {
+function confinement(
+  { installation, parts, functionsFile }: Chain,
+  tmp: string,
+  targetFiles: readonly string[],
+): string[] {
   const rule = (rights: string) => (path: string) => ['--landlock-rule', `path-beneath:${rights}:${path}`];
   const programs = ['/usr', '/lib', '/lib64', ...(installation.root === undefined ? [] : [installation.root])];
   const there = (paths: readonly string[]) => paths.filter((path) => existsSync(path)); // setpriv fails for an absent path
@@ -70,6 +81,7 @@ function confinement({ installation, parts, functionsFile }: Chain, tmp: string)
           ...there(programs).flatMap(rule('execute,read-file,read-dir')),
           ...there(READABLE_FOLDERS).flatMap(rule('read-file,read-dir')),
           ...there([...READABLE_FILES, functionsFile]).flatMap(rule('read-file')),
+          ...there(targetFiles).flatMap(rule('execute,read-file')),
           ...rule('read-file,write-file')('/dev/null'),
           ...rule('make-reg,write-file,read-file,remove-file')(tmp),
         ]),
@@ -126,12 +138,12 @@ export interface Child {
 }
 
 /**
- * Starts bpftrace; it compiles nothing before it has its program. `tmp` is its TMPDIR and is removed at its end. Throws
+ * Starts bpftrace, which may read `targetFiles` beside what all may; it compiles nothing before it has its program. `tmp` is its TMPDIR and is removed at its end. Throws
  * `trace.launch`.
  */
-export async function launch(chain: Chain, tmp: string): Promise<Child> {
+export async function launch(chain: Chain, tmp: string, targetFiles: readonly string[] = []): Promise<Child> {
   const args = ['-f', 'json', ...functionNames(chain), '-'];
-  const [file = '', ...rest] = renderChain(chain, tmp, args);
+  const [file = '', ...rest] = renderChain(chain, tmp, args, targetFiles);
   const output = await makePipe(tmp);
   const stdout = relay(output.reader);
   // Without `buffer: false` execa keeps all output; without `detached` a terminal's Ctrl-C would reach bpftrace.

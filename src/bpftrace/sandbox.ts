@@ -71,6 +71,7 @@ const helpOf = async (setpriv: readonly string[]) =>
 
 const factsOf = (missing: readonly string[]): SandboxFacts => ({
   state: missing.length === 0 ? 'full' : 'degraded',
+  missing,
   // No run needs a cgroup of its own to be safe, so this alone does not make the sandbox degraded.
-  missing: [...missing, 'cgroup: no memory limit for each run, its address space is limited instead'],
+  notes: ['cgroup: no memory limit for each run, its address space is limited instead'],
 });

@@ -13,6 +13,7 @@ import { requirePrivileges } from './privilege.ts';
 import { findSandbox } from './sandbox.ts';
 import { createSpare } from './spare.ts';
 import { createStatsSwitch, restoreStats } from './stats.ts';
+import { targetFilesOf } from './target-files.ts';
 import { trace } from './trace.ts';
 
 export interface Bpftrace extends Tracer {
@@ -58,8 +59,9 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
   const sandbox = await findSandbox(parts, folder);
   const chain: Chain = { ...parts, parts: sandbox.parts };
 
-  const start = (): Promise<Child> => launch(chain, folder.makeRunFolder());
-  const spare = createSpare({ launch: start, idleMs: spareIdleMs, log });
+  const start = (targetFiles: readonly string[] = []): Promise<Child> =>
+    launch(chain, folder.makeRunFolder(), targetFiles);
+  const spare = createSpare({ launch: () => start(), idleMs: spareIdleMs, log });
   const live = new Set<Promise<unknown>>();
   let closed = false;
 
@@ -77,9 +79,14 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     return promise;
   }
 
-  async function command(args: readonly string[], input: string, signal: AbortSignal): Promise<Collected> {
+  async function command(
+    args: readonly string[],
+    input: string,
+    targetFiles: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Collected> {
     const tmp = folder.makeRunFolder();
-    const result = await collect(renderChain(chain, tmp, [...functionNames(chain), ...args]), {
+    const result = await collect(renderChain(chain, tmp, [...functionNames(chain), ...args], targetFiles), {
       env: environmentOf(tmp),
       input,
       signal,
@@ -106,21 +113,22 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
             if (event.kind === 'armed') setTimeout(warm, 50).unref();
           },
         };
-        const waiting = spare.take();
+        const targetFiles = targetFilesOf(program.attachPoints);
+        const waiting = targetFiles.length === 0 ? spare.take() : undefined; // a spare's sandbox is closed already
         if (waiting !== undefined) {
           const { end, launchFailure } = await trace(waiting, program, limits, onArmed, signal, how);
           const died = launchFailure !== undefined || (end.armedMs === undefined && end.reason === 'crashed');
           if (!died) return end;
           log.warn('spare.broken', { pid: waiting.pid, why: launchFailure });
         }
-        const { end, launchFailure } = await trace(await start(), program, limits, onArmed, signal, how);
+        const { end, launchFailure } = await trace(await start(targetFiles), program, limits, onArmed, signal, how);
         if (launchFailure !== undefined) throw launchFailed(launchFailure, log);
         return end;
       }),
 
     attach: (program, signal) => tracked(() => attach(program, signal)),
     check: (program, signal) => tracked(() => check(program, signal)),
-    query: (args, signal) => tracked(() => command(args, '', signal)),
+    query: (args, signal) => tracked(() => command(args, '', targetFilesOf(args), signal)),
 
     async close() {
       closed = true;
@@ -134,13 +142,23 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     const sink: Sink = { push: (event) => event.kind === 'armed' && enough.abort('stopped') };
     const limits = { timeoutMs: armLimitMs, maxEventBytes: 0, maxMapBytes: 0 };
     const either = AbortSignal.any([signal, enough.signal]);
-    const { end } = await trace(await start(), program, limits, sink, either, { log, stats, watchdog, armLimitMs });
+    const { end } = await trace(await start(targetFilesOf(program.attachPoints)), program, limits, sink, either, {
+      log,
+      stats,
+      watchdog,
+      armLimitMs,
+    });
     const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
     return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
   }
 
   async function check(program: Program, signal: AbortSignal): Promise<readonly Diagnostic[]> {
-    const result = await command(['--mode', 'codegen', '-'], program.printed, signal);
+    const result = await command(
+      ['--mode', 'codegen', '-'],
+      program.printed,
+      targetFilesOf(program.attachPoints),
+      signal,
+    );
     const diagnostics = parseDiagnostics(result.stderr, result.stdout, program.source);
     if (result.exitCode === 0 || diagnostics.some(({ severity }) => severity === 'error')) return diagnostics;
     const code = result.exitCode === undefined ? 'without a code' : `with code ${result.exitCode}`;

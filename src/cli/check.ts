@@ -92,7 +92,7 @@ const kernelLines = (
 const nodeLines = ({ bpftrace, sandbox }: NodeFacts): readonly Line[] => [
   yes('bpftrace', `${bpftrace.version}${bpftrace.bundled ? ', from .cache' : ''}`),
   sandbox.state === 'full'
-    ? yes('sandbox', ['full', ...sandbox.missing].join('; '))
+    ? yes('sandbox', ['full', ...sandbox.notes].join('; '))
     : no(
         'sandbox',
         sandbox.missing.join('; '),

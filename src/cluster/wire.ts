@@ -304,7 +304,11 @@ export const FactsWire = z
       programs: z.array(z.string()),
     }),
     checked: Moment,
-    sandbox: z.object({ state: z.enum(['full', 'degraded']), missing: z.array(z.string()) }),
+    sandbox: z.object({
+      state: z.enum(['full', 'degraded']),
+      missing: z.array(z.string()),
+      notes: z.array(z.string()),
+    }),
     limits: z.record(z.string(), z.number()),
     slots: z.object({ taken: Count, total: Count }),
     store: z.object({ runs: Count, bytes: Count, max_bytes: Count }),
@@ -494,7 +498,7 @@ export function ofFacts(facts: NodeFacts): z.output<typeof FactsWire> {
       programs: [...features.programs],
     },
     checked: moment(checkedMs),
-    sandbox: { state: sandbox.state, missing: [...sandbox.missing] },
+    sandbox: { state: sandbox.state, missing: [...sandbox.missing], notes: [...sandbox.notes] },
     store: { runs: store.runs, bytes: store.bytes, max_bytes: store.maxBytes },
   };
 }

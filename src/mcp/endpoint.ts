@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import {
   type AuthInfo,
   createMcpHandler,
@@ -11,6 +12,7 @@ import type { Log } from '../log.ts';
 import type { Caller } from '../trace/ports.ts';
 import { defaultFlowLimits, type FlowLimits, withFlow } from './flow.ts';
 import { createSessionLeg, defaultSessionLimits, type McpFactory, type SessionLimits } from './session-leg.ts';
+import { isEventStream } from './stream.ts';
 
 export interface McpEndpointOptions {
   readonly factory: McpFactory;
@@ -31,8 +33,8 @@ export interface McpEndpoint {
   readonly notify: ServerNotifier;
   /** How many 2025 sessions are open. */
   sessions(): number;
-  /** Aborts what still runs and ends all streams. */
-  close(): Promise<void>;
+  /** Waits at most `graceMs` for the answers under way, then aborts what still runs and ends all streams. */
+  close(graceMs?: number): Promise<void>;
 }
 
 const KEEP_ALIVE_MS = 15_000;
@@ -54,7 +56,20 @@ export function createMcpEndpoint(options: McpEndpointOptions): McpEndpoint {
   // `auto` sends nothing before the first notification or the end, but answers errors with their own HTTP status.
   const streaming = createMcpHandler(factory, { ...modern, responseMode: 'sse', bus: auto.bus });
   const sessions = createSessionLeg(factory, { ...defaultSessionLimits, ...options.sessions });
+  const underWay = new Set<Promise<void>>();
   let closed = false;
+
+  /** Makes `close` wait for the answer to `request`; what it returns tells that the answer is out. */
+  function begin({ method, headers }: Request): () => void {
+    const out = Promise.withResolvers<void>();
+    const hasEnd = method === 'POST' && headers.get('mcp-method') !== 'subscriptions/listen';
+    if (!hasEnd) return () => {};
+    underWay.add(out.promise);
+    return () => {
+      underWay.delete(out.promise);
+      out.resolve();
+    };
+  }
 
   const isLong = ({ headers }: Request) =>
     headers.get('mcp-method') === 'tools/call' && longTools.has(headers.get('mcp-name') ?? '');
@@ -67,16 +82,28 @@ export function createMcpEndpoint(options: McpEndpointOptions): McpEndpoint {
       }
       const authInfo = authInfoOf(caller);
       const isLegacy = await isLegacyRequest(request, body);
-      return withFlow(request, flowLimits, () =>
+      const answer = () =>
         isLegacy
           ? sessions.handle(request, body, authInfo, ownerOf(caller))
-          : (isLong(request) ? streaming : auto).fetch(request, { parsedBody: body, authInfo }),
-      );
+          : (isLong(request) ? streaming : auto).fetch(request, { parsedBody: body, authInfo });
+      const answered = begin(request);
+      try {
+        const response = await withFlow(request, flowLimits, answer, answered);
+        if (!isEventStream(response)) answered();
+        return response;
+      } catch (error) {
+        answered();
+        throw error;
+      }
     },
     notify: auto.notify,
     sessions: sessions.count,
-    async close() {
+    async close(graceMs = 0) {
       closed = true;
+      const all = new AbortController();
+      const late = wait(graceMs, undefined, all).catch(() => {});
+      await Promise.race([Promise.all(underWay), late]);
+      all.abort(); // a timer that is left would keep the process alive
       await Promise.all([auto.close(), streaming.close(), sessions.close()]);
     },
   };

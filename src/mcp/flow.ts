@@ -27,12 +27,14 @@ export const flowOf = (request: Request | undefined): Flow | undefined => reques
 
 /**
  * Answers `request` while it counts what the client takes. The SDK has no backpressure: `notify()` resolves at once and
- * its stream queues without bound, so a client that never reads would cost memory for as long as it likes.
+ * its stream queues without bound, so a client that never reads would cost memory for as long as it likes. `streamEnded`
+ * is told when an answer that is a stream was taken to its end, or cut.
  */
 export async function withFlow(
   request: Request,
   { maxBacklogBytes, stallMs }: FlowLimits,
   answer: () => Promise<Response>,
+  streamEnded: () => void = () => {},
 ): Promise<Response> {
   let queuedBytes = 0;
   let takenBytes = 0;
@@ -58,6 +60,7 @@ export async function withFlow(
     },
     ended(how) {
       cut = how === 'cut';
+      streamEnded();
     },
   });
 }

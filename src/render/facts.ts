@@ -15,7 +15,7 @@ export function renderFacts(facts: NodeFacts): string {
     `probe kinds that attach: ${listed(available)}`,
     `probe kinds that do not: ${listed(missing)}`,
     `kernel: ${counted(features.helpers.length, 'helper')}; map types: ${listed(features.maps)}; program types: ${listed(features.programs)}`,
-    `sandbox: ${sandbox.state}${sandbox.missing.length > 0 ? `, missing ${sandbox.missing.join('; ')}` : ''}`,
+    `sandbox: ${[sandbox.state, ...sandbox.missing.map((part) => `missing ${part}`), ...sandbox.notes].join('; ')}`,
     `limits: ${listed(Object.entries(limits).map(([name, value]) => `${name} ${grouped(value)}`))}`,
     `slots: ${slots.taken} of ${slots.total} taken; store: ${counted(store.runs, 'run')}, ${byteCount(store.bytes)} of ${byteCount(store.maxBytes)}`,
     `found by trying at ${instant(facts.checkedMs)}; refresh=true tries again`,

@@ -442,6 +442,7 @@ export function createRunStore(options: RunStoreOptions): SweptRunStore {
       else run.stop.abort('stopped');
     },
     usage() {
+      if (closing !== undefined) return usage;
       try {
         usage = { ...(totals.get() as unknown as { runs: number; bytes: number }), maxBytes: quotas.totalBytes };
       } catch (error) {

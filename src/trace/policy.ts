@@ -1,5 +1,5 @@
 import { KerntapError } from '../errors.ts';
-import type { Program, Tier } from './ports.ts';
+import type { Caller, Program, SandboxFacts, Tier } from './ports.ts';
 
 /** What a node allows; each value is a limit that no caller can raise. */
 export interface PolicyLimits {
@@ -55,6 +55,22 @@ export function resolveTarget(target: string | undefined): ResolvedTarget {
   throw new KerntapError(
     'target.unsupported',
     `The target ${JSON.stringify(target.slice(0, 120))} cannot be traced by this version.`,
+  );
+}
+
+/**
+ * Throws `trace.unavailable` when bpftrace would run for a stranger without its whole sandbox: it could then read files
+ * of the node. Whoever is at this machine as the loopback caller can do that anyway.
+ */
+export function requireSandbox({ source }: Caller, { tier }: ResolvedTarget, { state, missing }: SandboxFacts): void {
+  if (state === 'full' || tier !== 'node' || source === 'local') return;
+  const what = missing.map((part) => part.split(':')[0]).join(', ');
+  throw new KerntapError(
+    'trace.unavailable',
+    `The sandbox of this node lacks ${what}, so only its own users may trace it.`,
+    {
+      remedy: 'have the operator run `kerntap check` on the node: it says how to complete the sandbox',
+    },
   );
 }
 

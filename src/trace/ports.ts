@@ -182,6 +182,8 @@ export interface SandboxFacts {
   readonly state: 'full' | 'degraded';
   /** What is missing, each with its reason, such as `landlock: the kernel has none`. */
   readonly missing: readonly string[];
+  /** What is weaker than it could be and does not degrade the sandbox. */
+  readonly notes: readonly string[];
 }
 
 export interface ProbeKindFact {

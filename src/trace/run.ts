@@ -3,7 +3,7 @@ import type { Log } from '../log.ts';
 import { parseProgram } from '../program/program.ts';
 import { accountOf, emptyAccount } from './account.ts';
 import { explain, type NearestFunctions } from './explain.ts';
-import { admit, type PolicyLimits, resolveTarget, scopeProgram } from './policy.ts';
+import { admit, type PolicyLimits, requireSandbox, resolveTarget, scopeProgram } from './policy.ts';
 import type {
   Access,
   CallContext,
@@ -65,6 +65,7 @@ export async function startRun(request: RunRequest, call: CallContext, deps: Run
   admit(program, request.timeoutMs, deps.limits);
   const target = resolveTarget(request.target);
   await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
+  requireSandbox(call.caller, target, deps.tracer.sandbox);
   const scoped = scopeProgram(program, target);
   const slot = await deps.slots.take(call.caller, request.timeoutMs + GRACE_MS, call.signal);
   const open = await deps.store.open(headerOf(scoped, request, target, call, deps)).catch((error: unknown) => {

@@ -135,7 +135,7 @@ export const facts: NodeFacts = {
   checkedMs: 1_764_000_000_001,
   node: 'node-7',
   kerntap: '0.1.0',
-  sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'] },
+  sandbox: { state: 'degraded', notes: [], missing: ['landlock: the kernel has none'] },
   limits: { max_timeout_s: 600 },
   slots: { taken: 1, total: 8 },
   store: { runs: 3, bytes: 4096, maxBytes: 8192 },

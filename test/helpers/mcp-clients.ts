@@ -1,4 +1,8 @@
-import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
+import {
+  type Transport as ClientTransport,
+  Client as ClientV2,
+  StreamableHTTPClientTransport as TransportV2,
+} from '@modelcontextprotocol/client';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
@@ -51,13 +55,13 @@ export const connect = (url: string): Promise<McpClient> => connectV2('auto', ur
 
 const info = { name: 'kerntap-test', version: '0' };
 
-async function connectV2(
-  mode: 'auto' | 'legacy',
-  url: string,
-  { headers = {} }: ConnectOptions = {},
-): Promise<McpClient> {
+const connectV2 = (mode: 'auto' | 'legacy', url: string, { headers = {} }: ConnectOptions = {}): Promise<McpClient> =>
+  connectOver(new TransportV2(new URL(url), { requestInit: { headers } }), mode);
+
+/** A client of SDK v2 over any transport. */
+export async function connectOver(transport: ClientTransport, mode: 'auto' | 'legacy' = 'auto'): Promise<McpClient> {
   const client = new ClientV2(info, { versionNegotiation: { mode } });
-  await client.connect(new TransportV2(new URL(url), { requestInit: { headers } }));
+  await client.connect(transport);
   return clientOf({
     era: client.getProtocolEra() === 'modern' ? 'modern' : 'legacy',
     tools: async () => (await client.listTools()).tools,

@@ -4,7 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { projectRoot } from './machine.ts';
+import { connectOver, type McpClient } from './mcp-clients.ts';
 import { until } from './until.ts';
 
 const MAIN = join(projectRoot, 'src/main.ts');
@@ -79,6 +81,14 @@ export async function startServer({ args = [], dataDir, under = [] }: ServerOpti
       if (how === 'late') throw new Error('the server did not end after SIGTERM');
     },
   };
+}
+
+/** A client that starts `kerntap stdio` on `dataDir` itself, and ends it when it is disposed of. */
+export async function connectStdio(dataDir: string): Promise<{ client: McpClient; pid: number } & AsyncDisposable> {
+  const args = [MAIN, 'stdio', '--data-dir', dataDir];
+  const transport = new StdioClientTransport({ command: process.execPath, args, stderr: 'ignore' });
+  const client = await connectOver(transport);
+  return { client, pid: transport.pid ?? Number.NaN, [Symbol.asyncDispose]: client.close };
 }
 
 /** An empty folder that whoever asks for it removes. */

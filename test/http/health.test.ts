@@ -16,7 +16,7 @@ import { header, record } from '../cluster/small-node.ts';
 const ready: Readiness = {
   draining: false,
   store: { runs: 1, bytes: 10, maxBytes: 100 },
-  sandbox: { state: 'full', missing: [] },
+  sandbox: { state: 'full', missing: [], notes: [] },
 };
 
 const final: RunFinal = {
@@ -36,9 +36,9 @@ describe('health', () => {
     ['a full store', { store: { runs: 1, bytes: 100, maxBytes: 100 } }, 503, { ready: false, store: 'full' }],
     [
       'a degraded sandbox',
-      { sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'] } } as const,
+      { sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'], notes: [] } } as const,
       200,
-      { ready: true, sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'] } },
+      { ready: true, sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'], notes: [] } },
     ],
   ])('/readyz tells of %s', async (_what, part, status, body) => {
     const response = await createHealth(() => ({ ...ready, ...part })).request('/readyz');

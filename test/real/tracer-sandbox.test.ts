@@ -1,4 +1,5 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ensureTracefs } from '../../src/bpftrace/tracefs.ts';
@@ -60,6 +61,7 @@ describe.skipIf(!canTrace)('the launch chain [needs root and BPF]', () => {
       'BPFTRACE_PERF_RB_PAGES',
       'GLIBC_TUNABLES',
       'LANG',
+      'LD_BIND_NOW',
       'PATH',
       'TMPDIR',
       '__BPFTRACE_NOTIFY_PROBES_ATTACHED',
@@ -113,6 +115,22 @@ describe.skipIf(!canTrace)('the launch chain [needs root and BPF]', () => {
       expect(limits).toMatch(/^Max core file size\s+0\s+0/m);
     },
   );
+
+  test('lets bpftrace read a program that its probes name, wherever it is, and lists its symbols', async () => {
+    await using own = await createTestTracer();
+    using folder = temporaryFolder();
+    const shop = join(folder.path, 'shop');
+    copyFileSync('/bin/bash', shop);
+    const listed = await own.tracer.query(['-l', `uprobe:${shop}:xmalloc`], signal);
+    expect(listed.stdout).toContain(`uprobe:${shop}:xmalloc`);
+    const run = own.run(`uprobe:${shop}:xmalloc { @ = count(); }`);
+    await run.armed;
+    execFileSync(shop, ['-c', 'a=1; b=$a']);
+    run.stop('stopped');
+    const end = await run.end;
+    expect(end).toMatchObject({ state: 'truncated', attached: 1 });
+    expect(scalar(end, '@')).toBeGreaterThan(0);
+  });
 
   test.skipIf(!isFull)(
     'hides every file that bpftrace does not need [needs setpriv with Landlock and seccomp]',

@@ -19,7 +19,7 @@ export const FACTS: NodeFacts = {
   ],
   features: { helpers: ['probe_read', 'get_stackid'], maps: ['hash', 'array'], programs: ['tracepoint'] },
   checkedMs: Date.UTC(2026, 10, 22, 14),
-  sandbox: { state: 'degraded', missing: ['landlock: the kernel has none'] },
+  sandbox: { state: 'degraded', notes: [], missing: ['landlock: the kernel has none'] },
   limits: { maxTimeoutS: 600 },
   slots: { taken: 1, total: 8 },
   store: { runs: 12, bytes: 1_258_291, maxBytes: 536_870_912 },

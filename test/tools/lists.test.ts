@@ -14,7 +14,7 @@ test('bpf_info tells what works, what does not and why, within 400 tokens', asyn
     'probe kinds that attach: tracepoint, profile',
     'probe kinds that do not: kprobe (this kernel has none)',
     'kernel: 2 helpers; map types: hash, array; program types: tracepoint',
-    'sandbox: degraded, missing landlock: the kernel has none',
+    'sandbox: degraded; missing landlock: the kernel has none',
     'limits: maxTimeoutS 600',
     'slots: 1 of 8 taken; store: 12 runs, 1.2 MiB of 512.0 MiB',
     'found by trying at 2026-11-22T14:00:00Z; refresh=true tries again',
