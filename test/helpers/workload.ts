@@ -1,0 +1,29 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+const OPEN_FILES = `
+const { openSync } = require('node:fs');
+const names = process.argv.slice(1).map((name) => Buffer.from(name, 'hex'));
+setInterval(() => {
+  for (const name of names) try { openSync(Buffer.concat([Buffer.from('/nonexistent/'), name])); } catch {}
+}, 50);
+`;
+
+export interface Workload extends AsyncDisposable {
+  readonly pid: number;
+}
+
+/** A process that tries every 50 ms to open files of these names, whatever bytes they hold, in a folder that is absent. */
+export async function openFiles(names: readonly Uint8Array[]): Promise<Workload> {
+  const args = names.map((name) => Buffer.from(name).toString('hex'));
+  const child = spawn(process.execPath, ['-e', OPEN_FILES, ...args], { stdio: 'ignore' });
+  await once(child, 'spawn');
+  const ended = once(child, 'exit');
+  return {
+    pid: child.pid ?? Number.NaN,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
