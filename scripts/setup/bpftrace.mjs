@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -30,15 +31,32 @@ const stamp = (root) => join(home(root), 'on-path');
 /** A bpftrace was unpacked, or one that was found new enough is still on PATH, or the caller has named one. */
 export function isDone(root) {
   if (process.env.KERNTAP_BPFTRACE) return true;
-  if (machine !== undefined && existsSync(join(unpacked(root), 'usr/lib', machine.triplet, machine.loader)))
-    return true;
+  if (machine !== undefined && existsSync(join(namesIn(unpacked(root)), 'bpftrace'))) return true;
   const found = findOnPath('bpftrace');
   return found !== undefined && existsSync(stamp(root)) && readFileSync(stamp(root), 'utf8') === mark(found);
+}
+
+const librariesIn = (folder) => join(folder, 'usr/lib', machine.triplet);
+
+// The kernel names a process after the file that was started: by the loader's own name bpftrace would stand in every
+// trace as `ld-linux-x86-64`. So each program is started by a link to the loader that has the program's name.
+const namesIn = (folder) => join(librariesIn(folder), 'named');
+
+function nameLoaders(folder) {
+  mkdirSync(namesIn(folder), { recursive: true });
+  for (const name of PROGRAMS) {
+    rmSync(join(namesIn(folder), name), { force: true });
+    symlinkSync(join('..', machine.loader), join(namesIn(folder), name));
+  }
 }
 
 const mark = ({ file, changedMs }) => `${file} ${changedMs}\n`;
 
 export async function bring(root) {
+  if (machine !== undefined && existsSync(join(librariesIn(unpacked(root)), machine.loader))) {
+    nameLoaders(unpacked(root)); // unpacked before the links were
+    return;
+  }
   const found = findOnPath('bpftrace');
   const version = found && versionIn((await run(found.file, ['--version'])).stdout);
   if (version !== undefined && isAtLeast(version, NEEDED)) {
@@ -73,6 +91,7 @@ async function unpack(root, notes) {
     if (code !== 0) throw new Problem(`A Debian package could not be unpacked: ${sentence(stderr)} Run this again.`);
   }
   trim(fresh);
+  nameLoaders(fresh);
   const version = await started(fresh);
   rmSync(unpacked(root), { recursive: true, force: true });
   renameSync(fresh, unpacked(root));

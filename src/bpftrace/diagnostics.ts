@@ -127,6 +127,13 @@ const NOISE: readonly RegExp[] = [
 type Said = Pick<Diagnostic, 'message' | 'remedy' | 'unknown'> & { readonly severity?: Diagnostic['severity'] };
 type Words = (...groups: string[]) => Partial<Said>;
 
+/** The words of the last part of a probe's name, as `list_probes` takes them. */
+const wordsOf = (name: string): string =>
+  /[^:]*$/
+    .exec(name)?.[0]
+    .match(/[a-z0-9]{2,}/gi)
+    ?.join(' ') ?? '*';
+
 const oneType = { remedy: 'use one type for each map, key and variable' };
 const signature = { remedy: 'list_helpers names the arguments' };
 const reserved = 'remove it: a trace observes, it does not change what it traces';
@@ -162,14 +169,14 @@ const TABLE: readonly (readonly [RegExp, Words])[] = [
     /^No matches for (uprobe|uretprobe|usdt) (.+)\.$/,
     (kind, name) => ({
       message: `${kind}:${name} matches no symbol of that file`,
-      remedy: 'name a symbol that the file exports; a stripped or static binary exports few',
+      remedy: `list_probes(filter="${kind}:${name.replace(/:.*/, '')}:*WORD*") names what the file exports; a stripped or static binary exports little`,
     }),
   ],
   [
     /^No matches for (\S+) (.+)\.$/,
     (kind, name) => ({
       message: `${kind}:${name} matches no probe of this node`,
-      remedy: `list_probes(filter="${kind}:*") names what exists; bpf_info tells which probe types work here`,
+      remedy: `list_probes(filter="${wordsOf(name)}") searches all; bpf_info tells which probe types work here`,
       unknown: { kind: 'probe', name: `${kind}:${name}`, context: kind },
     }),
   ],

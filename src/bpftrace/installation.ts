@@ -85,7 +85,11 @@ async function fromRoot(root: string): Promise<Installation | undefined> {
   const libraries = join(root, 'usr/lib', folder);
   const tool = (name: string): Command | undefined => {
     const path = join(root, 'usr/bin', name);
-    return existsSync(path) ? [join(libraries, loader), '--library-path', libraries, '--argv0', name, path] : undefined;
+    if (!existsSync(path)) return undefined;
+    // The kernel names a process after the file that was started: a link to the loader gives it the right name.
+    const link = join(libraries, 'named', name);
+    const starter = existsSync(link) ? link : join(libraries, loader);
+    return [starter, '--library-path', libraries, '--argv0', name, path];
   };
   const bpftrace = tool('bpftrace');
   const version = bpftrace === undefined ? undefined : await versionOf(bpftrace);

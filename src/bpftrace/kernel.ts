@@ -6,7 +6,7 @@ import { nearest } from '../program/nearest.ts';
 import type { Kernel, KernelFacts, Probe, ProbeField, ProbePage, ProbeQuery } from '../trace/ports.ts';
 import { type Btf, parseBtf } from './btf.ts';
 import { type Attempt, findFacts } from './facts.ts';
-import { createProbeIndex, kindOf, listedKind, type ProbeIndex, parseFields } from './probe-index.ts';
+import { createProbeIndex, KIND_ORDER, kindOf, listedKind, type ProbeIndex, parseFields } from './probe-index.ts';
 
 const QUERY_LIMIT_MS = 30_000;
 const COMPUTE_LIMIT_MS = 120_000;
@@ -262,7 +262,9 @@ function kindOption(kind: string | undefined): { kind?: string } {
   if (kind === undefined) return {};
   const full = kindOf(kind);
   if (full === undefined)
-    throw new KerntapError('argument.invalid', `The probe kind ${JSON.stringify(kind)} is unknown.`);
+    throw new KerntapError('argument.invalid', `The probe kind ${JSON.stringify(kind)} is unknown.`, {
+      remedy: `the kinds are ${KIND_ORDER.join(', ')}`,
+    });
   return { kind: full };
 }
 

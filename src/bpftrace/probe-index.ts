@@ -23,7 +23,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 /** The order in which matches are shown: what is stable and works everywhere comes first. */
-const KIND_ORDER = [
+export const KIND_ORDER = [
   'tracepoint',
   'rawtracepoint',
   'kprobe',

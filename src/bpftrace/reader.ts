@@ -47,6 +47,8 @@ export function createOutputReader(options: {
   /** The count includes our own probe. */
   readonly onAttached: (count: number) => void;
   readonly onArmed: () => void;
+  /** Until then the marker's text is an event: a traced process may have that name. */
+  readonly isEndAsked: () => boolean;
   readonly onEndMarker: () => void;
   readonly push: (event: PrintedEvent) => void;
 }): OutputReader {
@@ -109,7 +111,7 @@ export function createOutputReader(options: {
         holdMap(message.type, buffer, start, end);
         break;
       case 'event':
-        if (message.type === 'value' && isLine(buffer, start, end, END_MARKER)) {
+        if (message.type === 'value' && options.isEndAsked() && isLine(buffer, start, end, END_MARKER)) {
           if (!endMarker) options.onEndMarker();
           endMarker = true;
         } else if (hasRoom(end - start + 1)) {

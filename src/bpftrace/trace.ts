@@ -25,6 +25,8 @@ export interface Traced {
 
 // SIGTERM while probes are attached is obeyed only after all of them are.
 const GIVE_UP_MS = 10_000;
+/** How long a program that nobody wants any more may still take to be attached, so that it ends in order. */
+const UNWANTED_MS = 2_000;
 
 /** Sends the program to a bpftrace that waits, and follows it to its end. */
 export async function trace(
@@ -41,9 +43,11 @@ export async function trace(
   let attached = 0;
   let armedMs: number | undefined;
   let late = false;
+  let asked = false;
   let marked = false;
   let meter: CostMeter | undefined;
 
+  const mayEnd = mayEndByItself(program);
   const stderr = boundedText(65_536, 16_384);
   const reader = createOutputReader({
     maxEventBytes: limits.maxEventBytes,
@@ -58,6 +62,7 @@ export async function trace(
       sink.push({ kind: 'armed', atMs: armedMs, attached });
       armed.resolve();
     },
+    isEndAsked: () => asked,
     onEndMarker: () => {
       marked = true;
       endMarker.resolve();
@@ -77,7 +82,7 @@ export async function trace(
   let cause: EndCause | undefined;
   let interrupted = false;
   try {
-    if (!(await within(Promise.race([armed.promise, child.ended]), armLimitMs))) {
+    if (!(await settlesInTime(Promise.race([armed.promise, child.ended]), armLimitMs, signal))) {
       late = true;
       log.warn('trace.not_armed', { pid: child.pid });
       await child.kill('SIGTERM');
@@ -89,10 +94,11 @@ export async function trace(
         onOver: watchdog ? () => watched.resolve('watchdog') : undefined,
       });
       // One that calls exit() would be asked twice, and its answer would have no end marker.
-      const endsAtOnce = program.endsAtOnce && !/\bexit\b/.test(program.source);
+      const endsAtOnce = program.endsAtOnce && !mayEnd;
       cause = endsAtOnce ? 'over' : await causeOfEnd(child, limits.timeoutMs, watched.promise, signal);
       if (cause !== undefined) {
         meter.sample(0);
+        asked = true;
         interrupted = (await stop(child, endMarker.promise, attached, log)) === 'interrupt';
       }
     }
@@ -112,6 +118,7 @@ export async function trace(
     armed: armedMs !== undefined,
     late,
     cause,
+    mayEnd,
     interrupted,
     endMarker: marked,
     child: ended,
@@ -132,8 +139,24 @@ export async function trace(
   };
 }
 
+/** True when the program may end without being asked to: it names exit(), which assert() calls, too, or an iterator. */
+const mayEndByItself = ({ source, attachPoints }: Program): boolean =>
+  /\b(?:exit|assert)\b/.test(source) || attachPoints.some((name) => /^it(?:er)?:/.test(name));
+
 const lostInAll = (stderr: string): number =>
   Number(/^WARNING: Total lost event count: (\d+)$/m.exec(stderr)?.[1] ?? 0);
+
+async function settlesInTime(settled: Promise<unknown>, limitMs: number, signal: AbortSignal): Promise<boolean> {
+  const unwanted = Promise.withResolvers<void>();
+  const onAbort = () => unwanted.resolve();
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([within(settled, limitMs), unwanted.promise.then(() => within(settled, UNWANTED_MS))]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
 
 /** Waits until there is a reason to end the run; undefined when it ends by itself. */
 async function causeOfEnd(

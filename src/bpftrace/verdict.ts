@@ -10,6 +10,8 @@ export interface Ending {
   readonly late: boolean;
   /** Absent when it ended by itself. */
   readonly cause: EndCause | undefined;
+  /** False for a program that never ends unless it is asked to. */
+  readonly mayEnd: boolean;
   readonly interrupted: boolean;
   readonly endMarker: boolean;
   readonly child: ChildEnd;
@@ -21,13 +23,18 @@ const MAP_FULL = -7; // E2BIG of map_update_elem
 
 /** Says what a run's data is worth, the worst first. */
 export function verdictOf(ending: Ending): { state: Verdict; reason: Reason } {
-  const { cause, child, counts } = ending;
+  const { child, counts } = ending;
   if (!ending.armed) return { state: 'failed', reason: notArmed(ending) };
   if (CRASHES.includes(child.signal)) return { state: 'failed', reason: 'crashed' };
 
   const flood = ending.interrupted && !ending.endMarker;
   if (flood) return { state: 'interrupted', reason: 'flood' };
-  if (child.signal !== undefined) return { state: 'interrupted', reason: 'killed' };
+  // bpftrace ends in order on SIGINT and SIGTERM, whoever sent them, and drops what is queued.
+  const ended = ending.cause === undefined && !ending.mayEnd;
+  if (child.signal !== undefined || ended) return { state: 'interrupted', reason: 'killed' };
+  // Its own exit() may come just before our signal: then nobody prints the marker, and all that was queued is out. In a
+  // full buffer the marker can be lost instead.
+  const cause = !ending.endMarker && ending.mayEnd && counts.lostReported === 0 ? undefined : ending.cause;
   if (cause !== undefined && !ending.endMarker) return { state: 'interrupted', reason: 'no_end_marker' };
 
   const inTime = cause === undefined || cause === 'over' || cause === 'deadline';

@@ -140,7 +140,9 @@ function readProbes(source: string): readonly string[] {
     if (peek() === '{') takeBlock(take());
     // What comes behind the caller's text is our own probe: it would lend this one its block.
     else if (peek() === '') {
-      throw new KerntapError('program.unterminated', `The probe at ${placeOf(source, start)} has no block.`);
+      throw new KerntapError('program.unterminated', `The probe at ${placeOf(source, start)} has no block.`, {
+        remedy: 'write its statements in braces: tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }',
+      });
     }
   }
 

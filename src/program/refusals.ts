@@ -11,6 +11,7 @@ const REFUSED_CALLS: ReadonlyMap<string, string> = new Map([
   ['signal_thread', 'sends signals'],
   ['override', 'changes what kernel functions return'],
   ['write_user', 'writes into the memory of traced processes'],
+  ['bpf_send_signal_task', 'sends signals'], // a kernel function: newer kernels let programs call it
 ]);
 
 /** Attach points with a path. In any other, bpftrace versions differ on what a slash begins. */
@@ -27,6 +28,11 @@ const RULES: readonly ((token: Token, source: string) => string | undefined)[] =
     const what = kind === 'word' ? REFUSED_CALLS.get(text) : undefined;
     return what !== undefined && readToken(source, end).text === '(' ? `it ${what}` : undefined;
   },
+  // Many a builtin, such as uid, brings a C file along, and then __signal_process() of that file needs no --unsafe.
+  ({ kind, text, end }, source) =>
+    kind === 'word' && text.startsWith('__') && text !== '__attribute__' && readToken(source, end).text === '('
+      ? "such functions are for bpftrace's own library"
+      : undefined,
   ({ kind, text }) =>
     /^[@$]__/.test(text) && (kind === 'map' || kind === 'variable') ? 'such names belong to kerntap' : undefined,
   ({ kind, text }) =>

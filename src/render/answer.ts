@@ -3,8 +3,10 @@ import { ERRORS, remedySentence } from '../errors.ts';
 import type { Account, Column, Diagnostic, RunHeader, RunRecord, Section } from '../trace/ports.ts';
 import type { Value } from '../trace/value.ts';
 import { diagnosis, mostSevere } from './diagnostics.ts';
+import { escapeText } from './escape.ts';
 import { summariseHistogram } from './histogram.ts';
 import { counted, REASONS, verdict } from './sentences.ts';
+import { parseStacks } from './stack.ts';
 
 /** One part of an answer: a page of rows that is ready to be shown. */
 export interface AnswerSection {
@@ -42,6 +44,8 @@ export interface RunAnswer {
   }[];
   readonly account: Account;
   readonly diagnostics: readonly Diagnostic[];
+  /** Arguments of this call without which its next page would be of other rows, or look otherwise. */
+  readonly again?: Readonly<Record<string, string | number>>;
 }
 
 /** The rows of every section that an overview must be given: percentiles can be told only of whole histograms. */
@@ -64,14 +68,22 @@ export const filledSections = (sections: readonly Section[]): readonly Section[]
     ({ total }) => total > 0,
   );
 
-/** One page of one section, as `record` has it, of the rows that pass `filter`; `others` are all sections of the run. */
-export function pageOf(
-  record: RunRecord,
-  { offset, others, filter, nowMs }: { offset: number; others: readonly Section[]; filter?: string; nowMs: number },
-): RunAnswer {
+export interface Page {
+  readonly offset: number;
+  /** All sections of the run. */
+  readonly others: readonly Section[];
+  readonly again?: RunAnswer['again'];
+  readonly nowMs: number;
+}
+
+/** One page of one section, as `record` has it. What bpftrace warned of was said when the run was started. */
+export function pageOf(record: RunRecord, { offset, others, again = {}, nowMs }: Page): RunAnswer {
+  const { filter } = again;
   const shown = new Set(record.sections.map(({ name }) => name));
   return {
     ...base(record, nowMs),
+    ...(record.state !== 'failed' && { diagnostics: [] }),
+    again,
     findings: findingsOf({ ...record, sections: others }),
     sections: record.sections.map((section) => ({
       ...section,
@@ -109,7 +121,7 @@ export function programOf(record: RunRecord, nowMs: number): RunAnswer {
 }
 
 /** Calls that are worth making next, ready to be sent, at most two. */
-export function nextCalls({ run, sections, elsewhere, refusal }: RunAnswer): readonly string[] {
+export function nextCalls({ run, sections, elsewhere, refusal, again = {} }: RunAnswer): readonly string[] {
   const id = `run_id="${run.id}"`;
   if (run.state === 'running') {
     const waitS = Math.min(25, Math.ceil(run.timeoutMs / 1000));
@@ -120,16 +132,24 @@ export function nextCalls({ run, sections, elsewhere, refusal }: RunAnswer): rea
     return ['list_probes(filter="…", fields=true)', `exec_program(… timeout=${longer(run.timeoutMs)})`];
 
   const more = sections.find(({ offset, rows, total }) => offset + rows.length < total);
+  // A cell of a table has no room for a stack; folded stacks are whole.
+  const stacked = again.format === undefined ? sections.find(holdsStacks) : undefined;
+  const read = (name: string, more: Readonly<Record<string, string | number>> = {}) =>
+    `get_result(${[id, ...Object.entries({ section: name, ...more }).map(([key, value]) => `${key}=${escapeText(JSON.stringify(value))}`)].join(', ')})`;
   const calls: string[] = [];
-  if (more !== undefined) {
+  if (stacked !== undefined) calls.push(read(stacked.name, { format: 'folded' }));
+  if (more !== undefined && more !== stacked) {
     const from = more.offset + more.rows.length;
     // Percentiles are no rows of the run: the next page of a histogram starts with its first bucket.
-    calls.push(`get_result(${id}, section="${more.name}"${from > 0 && !isSummary(more) ? `, offset=${from}` : ''})`);
+    calls.push(read(more.name, { ...again, ...(from > 0 && !isSummary(more) && { offset: from }) }));
   }
   const hidden = sections.find(isSummary) ?? elsewhere[0];
-  if (hidden !== undefined && hidden !== more) calls.push(`get_result(${id}, section="${hidden.name}")`);
-  return calls;
+  if (hidden !== undefined && hidden !== more) calls.push(read(hidden.name));
+  return calls.slice(0, 2);
 }
+
+const holdsStacks = ({ rows }: AnswerSection): boolean =>
+  rows[0]?.some((cell) => parseStacks(cell) !== undefined) ?? false;
 
 /** True for a histogram that is shown by its percentiles. */
 export const isSummary = ({ type, columns }: Pick<AnswerSection, 'type' | 'columns'>): boolean =>
@@ -173,11 +193,13 @@ function refusalOf({ state, reason, diagnostics, probes }: RunRecord): Refusal |
   };
 }
 
-/** Zero events are an answer: what was attached, for how long, and what to try. */
+/** Zero events are an answer: what was attached, for how long, and what to try. So is a flood. */
 function findingsOf(record: RunRecord): readonly string[] {
   const { state, timing, probes, account, sections } = record;
-  if (state === 'running' || state === 'failed' || sections.some(({ total }) => total > 0)) return [];
-  if (account.droppedByLimit.events > 0 || account.droppedMaps > 0) return [];
+  if (state === 'running' || state === 'failed') return [];
+  if (account.droppedByLimit.events > 0) return [TOO_MANY];
+  if (sections.some(({ total }) => total > 0)) return [];
+  if (account.droppedMaps > 0) return [];
   if (timing.armedMs === undefined) return ['The run ended before its probes were attached.'];
   const seconds = (((timing.endedMs ?? timing.armedMs) - timing.armedMs) / 1000).toFixed(1);
   const attached = `${counted(probes.attached ?? probes.asked, 'probe')} ${probes.attached === 1 ? 'was' : 'were'} attached for ${seconds} s and`;
@@ -188,6 +210,8 @@ function findingsOf(record: RunRecord): readonly string[] {
     `${attached} ran ${counted(runs, 'time')}, but nothing was counted or printed: no event passed the predicates.`,
   ];
 }
+
+const TOO_MANY = 'More was printed than is kept. Count in a map instead, such as @[comm] = count().';
 
 const TRY = 'Reproduce the load while it runs, trace longer, or check the probe and its predicate.';
 

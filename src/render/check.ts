@@ -1,3 +1,4 @@
+import { remedySentence } from '../errors.ts';
 import type { CheckReport } from '../trace/ports.ts';
 import { diagnosis, diagnosticJson, mostSevere, renderDiagnostic, renderPlace } from './diagnostics.ts';
 import { shorten } from './escape.ts';
@@ -28,7 +29,7 @@ function refused(source: string, { diagnostics }: CheckReport): string {
   return [
     `program.invalid: ${diagnosis(first)}`,
     ...renderPlace(source, first.at),
-    `${first.remedy === undefined ? '' : `${shorten(first.remedy, 400)}. `}Nothing was attached.`,
+    `Nothing was attached.${first.remedy === undefined ? '' : ` ${remedySentence(shorten(first.remedy, 400))}`}`,
     ...others.flatMap((diagnostic) => renderDiagnostic(source, diagnostic)),
   ].join('\n');
 }

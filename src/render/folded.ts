@@ -1,7 +1,7 @@
 import { toText, type Value } from '../trace/value.ts';
 import type { RunAnswer } from './answer.ts';
 import { escapeText } from './escape.ts';
-import { functionOf, parseStack } from './stack.ts';
+import { functionOf, type KeyPart, parseStacks } from './stack.ts';
 
 /**
  * The first section as folded stacks, `outermost;…;innermost count` a line, largest first: what flame graph tools read.
@@ -12,8 +12,9 @@ export function renderFolded({ sections: [section] }: RunAnswer): string {
   const sums = new Map<string, bigint>();
   for (const row of section.rows) {
     const key = row.slice(0, -1);
-    const frames = [...key.filter((cell) => parseStack(cell) === undefined), ...key.flatMap(outermostFirst)];
-    const stack = frames.map(frameText).join(';');
+    const parts = key.flatMap((cell) => parseStacks(cell) ?? [toText(cell)]);
+    const frames = [...parts.filter((part) => typeof part === 'string'), ...parts.flatMap(outermostFirst)];
+    const stack = frames.map(frameText).join(';') || '-';
     sums.set(stack, (sums.get(stack) ?? 0n) + countOf(row.at(-1)));
   }
   return [...sums]
@@ -22,10 +23,11 @@ export function renderFolded({ sections: [section] }: RunAnswer): string {
     .join('');
 }
 
-const outermostFirst = (cell: Value): readonly string[] => (parseStack(cell) ?? []).map(functionOf).reverse();
+const outermostFirst = (part: KeyPart): readonly string[] =>
+  typeof part === 'string' ? [] : part.map(functionOf).reverse();
 
 // `;` ends a frame and a space would be read as the begin of the count.
-const frameText = (value: Value): string => escapeText(toText(value)).replaceAll(';', ':').replaceAll(' ', '_') || '-';
+const frameText = (text: string): string => escapeText(text).replaceAll(';', ':').replaceAll(' ', '_') || '-';
 
 const countOf = (value: Value | undefined): bigint =>
   typeof value === 'bigint' ? value : typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : 1n;

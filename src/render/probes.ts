@@ -15,7 +15,7 @@ export function renderProbes(page: ProbePage, query: ProbeQuery, maxChars: numbe
   const fitting = fits(items, room);
   const end = query.offset + fitting.length;
   const range = query.offset === 0 ? grouped(end) : `${grouped(query.offset + 1)}-${grouped(end)}`;
-  const among = struct === undefined ? `among ${grouped(page.total)} ${kindOf(query)}probes` : `in struct ${struct}`;
+  const among = struct === undefined ? `among ${grouped(page.total)} ${kindOf(query)}probes` : `in ${struct}`;
   return [
     `${range} of ${grouped(page.matches)} matches ${among}`,
     ...fitting.flat(),
@@ -34,7 +34,11 @@ function miss(page: ProbePage, query: ProbeQuery): string {
 
 const kindOf = ({ kind }: ProbeQuery): string => (kind === undefined ? '' : `${shorten(kind, 40)} `);
 
-const wordOf = (filter: string): string => /[a-z0-9_]{3,30}/i.exec(filter.replace(/^[a-z]+:/, ''))?.[0] ?? 'open';
+/** The longest word of a filter: most likely the one that means something. */
+const wordOf = (filter: string): string =>
+  (filter.replace(/^[a-z]+:/, '').match(/[a-z0-9]{3,30}/gi) ?? ['open']).reduce((longest, word) =>
+    word.length > longest.length ? word : longest,
+  );
 
 const probeLines = ({ name, fields }: Probe): readonly string[] => [
   escapeText(name),

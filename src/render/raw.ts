@@ -1,7 +1,7 @@
 import { isRecord, toText, type Value } from '../trace/value.ts';
 import type { AnswerSection, RunAnswer } from './answer.ts';
 import { escapeLines, escapeText } from './escape.ts';
-import { parseStack } from './stack.ts';
+import { parseStacks } from './stack.ts';
 
 /** What the program printed, in order, then its maps as bpftrace writes them: `@name[key]: value`. */
 export function renderRaw({ sections }: RunAnswer): string {
@@ -22,7 +22,8 @@ function eventText(type: Value | undefined, data: Value | undefined): string {
   return type === 'printf' || text.endsWith('\n') ? text : `${text}\n`;
 }
 
-const isMapType = (type: Value | undefined): boolean =>
+/** True for a map that was printed while the program ran. */
+export const isMapType = (type: Value | undefined): boolean =>
   type === 'map' || type === 'hist' || type === 'stats' || type === 'tseries';
 
 /** A map that was printed while the program ran: its name with its value, or with a list of keys and values. */
@@ -47,7 +48,7 @@ function mapText({ name, type, columns, rows }: AnswerSection): string {
 }
 
 // A key begins a line, and only a stack has lines of its own.
-const keyText = (key: Value | undefined): string => (parseStack(key) ? textOf(key) : escapeText(toText(key ?? '-')));
+const keyText = (key: Value | undefined): string => (parseStacks(key) ? textOf(key) : escapeText(toText(key ?? '-')));
 
 const textOf = (value: Value | undefined): string =>
   value === undefined || value === null ? '-' : escapeLines(toText(value));

@@ -13,21 +13,26 @@ const COLUMNS: readonly Column[] = [
   { name: 'program', type: 'text' },
 ];
 
-/** The runs that a caller may read, newest first, a line each. */
+/** The most runs that one list shows. */
+export const LISTED_RUNS = 50;
+
+/** The runs that a caller may read, newest first, a line each; of more than `LISTED_RUNS` it says that there are more. */
 export function renderRuns(runs: readonly RunHeader[], nowMs: number): string {
   if (runs.length === 0) return 'no runs yet; exec_program starts one';
-  const rows = runs.map((run) => [
-    run.id,
-    verdict(run, nowMs),
-    instant(run.timing.askedMs),
-    expiry(run),
-    byteCount(run.bytes),
-    run.name ?? null,
-    shorten(run.source.trim().replace(/\s+/g, ' '), 60),
-  ]);
-  return [counted(runs.length, 'run'), renderRows({ columns: COLUMNS, rows }), 'next: get_result(run_id="…")'].join(
-    '\n',
-  );
+  const rows = runs
+    .slice(0, LISTED_RUNS)
+    .map((run) => [
+      run.id,
+      verdict(run, nowMs),
+      instant(run.timing.askedMs),
+      expiry(run),
+      byteCount(run.bytes),
+      run.name ?? null,
+      shorten(run.source.trim().replace(/\s+/g, ' '), 60),
+    ]);
+  const title =
+    runs.length > LISTED_RUNS ? `the newest ${LISTED_RUNS} runs, there are more` : counted(runs.length, 'run');
+  return [title, renderRows({ columns: COLUMNS, rows }), 'next: get_result(run_id="…")'].join('\n');
 }
 
 const expiry = ({ kept, expiresMs }: RunHeader): string | null =>

@@ -1,10 +1,11 @@
 import type { RunHeader } from '../trace/ports.ts';
-import { toText, type Value } from '../trace/value.ts';
+import { isRecord, toText, type Value } from '../trace/value.ts';
 import { type AnswerSection, isSummary, nextCalls, type RunAnswer } from './answer.ts';
 import { diagnosis, renderPlace } from './diagnostics.ts';
 import { escapeLines, shorten } from './escape.ts';
+import { isMapType } from './raw.ts';
 import { accountLine, counted, grouped, instant, lostInShort } from './sentences.ts';
-import { parseStack } from './stack.ts';
+import { type KeyPart, parseStacks } from './stack.ts';
 
 // Lines of our own begin at the margin and what was traced does not: no traced text can pass for a finding.
 const INDENT = '  ';
@@ -67,7 +68,7 @@ export function sectionLines(section: AnswerSection): readonly string[] {
           .map((line) => INDENT + line),
       ]);
     case 'events':
-      return [title, ...section.rows.map(([, data]) => INDENT + cell(data))];
+      return [title, ...section.rows.flatMap(([type, data]) => eventLines(type, data).map((line) => INDENT + line))];
     case 'map':
     case 'stats':
     case 'hist':
@@ -114,10 +115,30 @@ const width = (text: string): number => [...text].length;
 function cell(value: Value | undefined): string {
   if (value === undefined || value === null) return '-';
   if (value === '') return '""';
-  const stack = parseStack(value);
-  if (stack !== undefined) return shorten(stack.join(' < '));
+  const parts = parseStacks(value);
+  if (parts !== undefined) return shorten(parts.map((part) => (isStack(part) ? stackText(part) : part)).join(','));
   return shorten(toText(typeof value === 'string' ? value.replace(/\n$/, '') : value));
 }
+
+const PRINTED_KEYS = 10;
+
+/** A printed event: one line, or a line a key for a map with keys, which bpftrace prints with the largest at the end. */
+function eventLines(type: Value | undefined, data: Value | undefined): readonly string[] {
+  const [name, items] = (isMapType(type) && data !== undefined && isRecord(data) && data.record[0]) || [];
+  if (name === undefined || !Array.isArray(items) || items.length === 0) return [cell(data)];
+  const left = items.length - PRINTED_KEYS;
+  return [
+    ...(left > 0 ? [`${cell(name)}: ${counted(left, 'key')} before these, format="raw" has all`] : []),
+    ...items.slice(-PRINTED_KEYS).map((item) => {
+      const [key, value] = Array.isArray(item) ? item : [undefined, item];
+      return `${cell(name)}[${cell(key)}]: ${cell(value)}`;
+    }),
+  ];
+}
+
+const isStack = (part: KeyPart): part is readonly string[] => typeof part !== 'string';
+
+const stackText = (frames: readonly string[]): string => (frames.length === 0 ? '(no stack)' : frames.join(' < '));
 
 const NAMES = 10;
 

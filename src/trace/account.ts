@@ -5,7 +5,7 @@ export function accountOf(end: TraceEnd, redactions: Readonly<Record<string, num
   const { counts } = end;
   return {
     events: counts.kept,
-    lost: end.state === 'interrupted' ? 'unknown' : counts.lostReported,
+    lost: end.state === 'interrupted' || end.reason === 'crashed' ? 'unknown' : counts.lostReported,
     lostReported: counts.lostReported,
     lostIsLowerBound: true,
     droppedByLimit: counts.dropped,

@@ -3,6 +3,43 @@ import type { Diagnostic, Kernel } from './ports.ts';
 /** Finds functions and builtins whose names are near; the catalogue of the language knows them. */
 export type NearestFunctions = (name: string) => readonly string[];
 
+/**
+ * An error for each kind of `attachPoints` that this node cannot attach, with the reason: bpftrace accepts such a
+ * program, and what the kernel says of it is of no use.
+ */
+export async function impossibleKinds(
+  attachPoints: readonly string[],
+  kernel: Kernel,
+  signal: AbortSignal,
+): Promise<readonly Diagnostic[]> {
+  const asked = new Set(attachPoints.map((point) => fullKind(point.replace(/:.*/s, ''))));
+  const { probeKinds } = await kernel.facts(false, signal);
+  return probeKinds
+    .filter(({ kind, available }) => !available && asked.has(kind))
+    .map(({ kind, why }) => ({
+      severity: 'error',
+      message: `${kind} probes do not attach on this node${why === undefined ? '' : `: ${why}`}`,
+      remedy: 'use a tracepoint, list_probes finds them by words; bpf_info names the kinds that attach',
+    }));
+}
+
+const fullKind = (name: string): string => SHORT[name] ?? name;
+
+const SHORT: Readonly<Record<string, string>> = {
+  k: 'kprobe',
+  kr: 'kretprobe',
+  f: 'fentry',
+  fr: 'fentry',
+  fexit: 'fentry',
+  kfunc: 'fentry',
+  kretfunc: 'fentry',
+  h: 'hardware',
+  it: 'iter',
+  u: 'uprobe',
+  ur: 'uretprobe',
+  w: 'watchpoint',
+};
+
 /** Adds the nearest existing names to each diagnostic about a name that bpftrace did not know. Never throws for a miss. */
 export async function explain(
   diagnostics: readonly Diagnostic[],

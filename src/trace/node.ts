@@ -35,14 +35,14 @@ export interface Node extends NodeApi {
 export function createNode(deps: NodeDependencies): Node {
   const { access, kernel, slots, store, tracer, now } = deps;
   const live = new Map<RunId, LiveRun>();
-  let drained = false;
+  const closing = new AbortController();
 
   async function start(request: RunRequest, call: CallContext): Promise<LiveRun> {
-    if (drained) throw draining();
-    const run = await startRun(request, call, deps);
+    closing.signal.throwIfAborted();
+    const run = await startRun(request, call, deps, closing.signal);
     live.set(run.header.id, run);
     run.done.catch(() => {}).finally(() => live.delete(run.header.id));
-    if (drained) run.stop('drained'); // it passed the gate just before it closed
+    if (closing.signal.aborted) run.stop('drained'); // it passed the gate just before it closed
     return run;
   }
 
@@ -86,7 +86,7 @@ export function createNode(deps: NodeDependencies): Node {
       return live.size;
     },
     get draining() {
-      return drained;
+      return closing.signal.aborted;
     },
 
     async run(request, call) {
@@ -100,9 +100,9 @@ export function createNode(deps: NodeDependencies): Node {
       return recordOf(run.header.id, first);
     },
 
-    check: (request, call) => {
-      if (drained) throw draining();
-      return checkProgram(request, call, deps);
+    async check(request, call) {
+      closing.signal.throwIfAborted();
+      return checkProgram(request, call, deps, closing.signal);
     },
 
     async result(id, { waitMs, ...query }, call) {
@@ -168,7 +168,7 @@ export function createNode(deps: NodeDependencies): Node {
     },
 
     async drain(graceMs) {
-      drained = true;
+      closing.abort(draining());
       for (const run of live.values()) run.stop('drained');
       const ended = new AbortController();
       const all = Promise.allSettled([...live.values()].map((run) => run.done));

@@ -2,13 +2,14 @@ import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { parseProgram } from '../program/program.ts';
 import { accountOf, emptyAccount } from './account.ts';
-import { explain, type NearestFunctions } from './explain.ts';
+import { explain, impossibleKinds, type NearestFunctions } from './explain.ts';
 import { admit, type PolicyLimits, requireSandbox, resolveTarget, scopeProgram } from './policy.ts';
 import type {
   Access,
   CallContext,
   CheckReport,
   CheckRequest,
+  Diagnostic,
   Kernel,
   NewRun,
   OpenRun,
@@ -59,15 +60,24 @@ export interface LiveRun {
   stop(cause: StopCause): void;
 }
 
-/** From a caller's text to a live run: cheap and pure steps first, then the rights, then the slot, then the spawn. */
-export async function startRun(request: RunRequest, call: CallContext, deps: RunDependencies): Promise<LiveRun> {
+/**
+ * From a caller's text to a live run: cheap and pure steps first, then the rights, then the slot, then the spawn. A call
+ * that waits for its slot when `closing` is aborted throws the reason.
+ */
+export async function startRun(
+  request: RunRequest,
+  call: CallContext,
+  deps: RunDependencies,
+  closing: AbortSignal,
+): Promise<LiveRun> {
   const program = parseProgram(request.program);
   admit(program, request.timeoutMs, deps.limits);
   const target = resolveTarget(request.target);
   await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
   requireSandbox(call.caller, target, deps.tracer.sandbox);
   const scoped = scopeProgram(program, target);
-  const slot = await deps.slots.take(call.caller, request.timeoutMs + GRACE_MS, call.signal);
+  const wanted = AbortSignal.any([call.signal, closing]);
+  const slot = await deps.slots.take(call.caller, request.timeoutMs + GRACE_MS, wanted);
   const open = await deps.store.open(headerOf(scoped, request, target, call, deps)).catch((error: unknown) => {
     slot[Symbol.dispose]();
     throw error;
@@ -130,19 +140,15 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
     const signal = AbortSignal.any([stop.signal, open.stopAsked]);
     try {
       const end = await deps.tracer.run(program, { timeoutMs, ...limits }, sink, signal);
-      const diagnostics = await explain(
-        end.diagnostics,
-        deps.kernel,
-        deps.nearestFunctions,
-        AbortSignal.timeout(5_000),
-      );
-      await close(finalOf({ ...end, diagnostics }, redactor));
+      const soon = AbortSignal.timeout(5_000);
+      const diagnostics = await explain(end.diagnostics, deps.kernel, deps.nearestFunctions, soon);
+      const impossible =
+        end.state === 'failed' ? await impossibleKinds(program.attachPoints, deps.kernel, soon).catch(() => []) : [];
+      await close(finalOf({ ...end, diagnostics: led(impossible, diagnostics) }, redactor));
     } catch (error) {
       const endedMs = open.header.timing.askedMs + Math.round(now() - startedMs);
       await close(neverRan(endedMs)).catch((inner: unknown) => log.error('run.unfinished', inner, { runId: open.id }));
       throw error;
-    } finally {
-      settled.resolve();
     }
   }
 
@@ -154,7 +160,9 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
 
   log.info('run.started', { runId: open.id, owner: open.header.owner, timeoutMs, probes: program.attachPoints.length });
   const done = toTheEnd();
-  done.catch(() => {}); // whoever waits reads the error; a run that nobody waits for is in the log
+  // Whoever waits reads the error, also one who waits for the attachment: `done` rejects first. A run that nobody waits
+  // for is in the log.
+  done.catch(() => {}).finally(settled.resolve);
   return {
     header: open.header,
     settled: settled.promise,
@@ -196,19 +204,28 @@ export async function checkProgram(
   request: CheckRequest,
   call: CallContext,
   deps: RunDependencies,
+  closing: AbortSignal,
 ): Promise<CheckReport> {
   const program = parseProgram(request.program);
   admit(program, 0, deps.limits);
-  const scoped = scopeProgram(program, resolveTarget(request.target));
-  using _slot = await deps.slots.take(call.caller, CHECK_MS, call.signal);
+  const target = resolveTarget(request.target);
+  await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
+  requireSandbox(call.caller, target, deps.tracer.sandbox);
+  const scoped = scopeProgram(program, target);
+  using _slot = await deps.slots.take(call.caller, CHECK_MS, AbortSignal.any([call.signal, closing]));
   const said = await deps.tracer.check(scoped, AbortSignal.any([call.signal, AbortSignal.timeout(CHECK_MS)]));
-  const diagnostics = await explain(said, deps.kernel, deps.nearestFunctions, call.signal);
+  const impossible = await impossibleKinds(program.attachPoints, deps.kernel, call.signal);
+  const diagnostics = led(impossible, await explain(said, deps.kernel, deps.nearestFunctions, call.signal));
   return {
     ok: diagnostics.every(({ severity }) => severity !== 'error'),
     attachPoints: program.attachPoints,
     diagnostics,
   };
 }
+
+/** What the node cannot attach explains what bpftrace then says without a place. */
+const led = (impossible: readonly Diagnostic[], said: readonly Diagnostic[]): readonly Diagnostic[] =>
+  impossible.length === 0 ? said : [...impossible, ...said.filter(({ at }) => at !== undefined)];
 
 const CHECK_MS = 60_000;
 

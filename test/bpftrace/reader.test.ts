@@ -196,6 +196,13 @@ describe('errors of the running program', () => {
   });
 });
 
+test('until its end was asked for, what looks like the end marker is an event', () => {
+  const { events, end, calls } = readLines([END], { endAsked: false });
+  expect(events.map(({ data }) => data)).toEqual([['kt.end', 1]]);
+  expect(end).toMatchObject({ endMarker: false, counts: { printed: 1, kept: 1 } });
+  expect(calls).not.toContain('end marker');
+});
+
 const END = '{"type": "value", "data": ["kt.end",1]}';
 
 const keyedMap = (name: string, keys: number): string =>

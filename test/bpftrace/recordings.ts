@@ -38,8 +38,9 @@ export interface Reading {
 /** Reads chunks of bpftrace's output, with budgets that hold everything unless others are given. */
 export function readChunks(
   chunks: readonly Buffer[],
-  limits: { maxEventBytes?: number; maxMapBytes?: number; callerLines?: number } = {},
+  limits: { maxEventBytes?: number; maxMapBytes?: number; callerLines?: number; endAsked?: boolean } = {},
 ): Reading {
+  const { endAsked = true } = limits;
   const calls: string[] = [];
   const events: PrintedEvent[] = [];
   const reader = createOutputReader({
@@ -49,6 +50,7 @@ export function readChunks(
     ...limits,
     onAttached: (count) => calls.push(`attached ${count}`),
     onArmed: () => calls.push('armed'),
+    isEndAsked: () => endAsked,
     onEndMarker: () => calls.push('end marker'),
     push: (event) => events.push(event),
   });

@@ -27,6 +27,7 @@ async function run(source: string): Promise<Outcome> {
     callerLines: source.split('\n').length,
     onAttached: () => {},
     onArmed: () => child.kill('SIGUSR1'),
+    isEndAsked: () => true,
     onEndMarker: () => {},
     push: (event) => events.push(event),
   });

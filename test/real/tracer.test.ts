@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { SOFT_STOP } from '../../src/program/program.ts';
 import type { Program } from '../../src/trace/ports.ts';
@@ -22,6 +23,19 @@ const unadmitted = (source: string): Program => ({
   attachPoints: ['begin'],
   endsAtOnce: true,
 });
+
+test.skipIf(!canTrace)(
+  'in traces bpftrace goes by its own name, not by that of a loader [needs root and BPF]',
+  async () => {
+    await using own = await createTestTracer();
+    const run = own.run('interval:s:100 { }');
+    await run.armed;
+    const [pid = 0] = bpftraceChildrenOf();
+    expect(readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('bpftrace\n');
+    run.stop('stopped');
+    await run.end;
+  },
+);
 
 describe.skipIf(!canTrace)('a trace on the real kernel [needs root and BPF]', () => {
   test('counts exactly the system calls that were made while it was attached', async () => {
@@ -126,6 +140,30 @@ describe.skipIf(!canTrace)('a trace on the real kernel [needs root and BPF]', ()
     const end = await run.end;
     expect(end).toMatchObject({ state: 'interrupted', reason: 'killed', maps: [] });
     expect(end.counts.kept).toBeGreaterThanOrEqual(5);
+  });
+
+  test('a bpftrace that somebody else ends in order has not ended by itself', async () => {
+    await using own = await createTestTracer();
+    const run = own.run('interval:ms:10 { @ = count(); }');
+    await run.armed;
+    for (const pid of bpftraceChildrenOf()) process.kill(pid, 'SIGTERM');
+    expect(await run.end).toMatchObject({ state: 'interrupted', reason: 'killed' });
+  });
+
+  test('a program that exits at the very moment of its deadline is complete', async () => {
+    await using own = await createTestTracer();
+    const end = await own.run('interval:ms:1000 { @ = count(); exit(); }', { timeoutMs: 1_000 }).end;
+    expect(end).toMatchObject({ state: 'complete', reason: 'exit' });
+    expect(scalar(end, '@')).toBe(1);
+  });
+
+  test('a traced text that looks like our end marker is an event like any other', async () => {
+    await using own = await createTestTracer();
+    const run = own.run('interval:ms:50 { print(("kt.end", 1)); } interval:ms:500 { exit(); }');
+    const end = await run.end;
+    expect(end).toMatchObject({ state: 'complete', reason: 'exit' });
+    expect(run.events.length).toBeGreaterThanOrEqual(5);
+    expect(run.events[0]?.data).toEqual(['kt.end', 1]);
   });
 
   test('a run whose probes are not attached in time is ended before its program counts', async () => {

@@ -179,6 +179,15 @@ describe('folded', () => {
     expect(renderFolded(page(mapSection('@', rows)))).toBe('schedule;__schedule 7\nmain;syscall 1\n');
   });
 
+  test('reads a stack that shares its key with a name', () => {
+    const rows: Value[][] = [
+      ['\nb+1\na+2\n,nginx', 5],
+      ['nginx,\nb+9\na+2\n', 2],
+      ['\n', 1],
+    ];
+    expect(renderFolded(page(mapSection('@', rows)))).toBe('nginx;a;b 7\n- 1\n');
+  });
+
   test('keeps the semicolons and spaces of a name from making frames', () => {
     expect(renderFolded(page(mapSection('@', [['a;b c', 1]])))).toBe('a:b_c 1\n');
   });

@@ -79,6 +79,33 @@ test('a stack is one line, innermost first', () => {
   );
 });
 
+test('stacks beside other parts of a key are read, too, and the next call has them whole', () => {
+  const stack = '\n__schedule+1560\nschedule+35\n';
+  const record = recordOf({
+    sections: [
+      mapSection('@', [
+        [`${stack},nginx`, 48],
+        [`java,${stack}`, 7],
+        ['\n,swapper/0', 1],
+      ]),
+    ],
+  });
+  const text = overview(record);
+  expect(text).toContain(
+    '  __schedule+1560 < schedule+35,nginx     48\n  java,__schedule+1560 < schedule+35       7\n',
+  );
+  expect(text).toContain('  (no stack),swapper/0 ');
+  expect(text).toContain(`next: get_result(run_id="${record.id}", section="@", format="folded")`);
+});
+
+test('a map that was printed on the way has a line a key, the largest at the end', () => {
+  const items = Array.from({ length: 12 }, (_, at) => [`key${at}`, at]);
+  const printed = { record: [['@c', items]] } as const;
+  const text = overview(recordOf({ sections: [eventsSection([['map', printed]])] }));
+  expect(text).toContain('\n  @c: 2 keys before these, format="raw" has all\n  @c[key2]: 2\n');
+  expect(text).toContain('\n  @c[key11]: 11\n');
+});
+
 describe('nothing seen is an answer', () => {
   const probes = { asked: 4, attached: 4 };
   test.each([
@@ -99,8 +126,10 @@ describe('nothing seen is an answer', () => {
     expect(text.length / 4).toBeLessThan(150);
   });
 
-  test('and is not told of a run whose events were only not kept', () => {
-    expect(overview(recordOf({ account: { droppedByLimit: { events: 9, bytes: 100 } } }))).not.toContain('finding:');
+  test('and a flood is told what to do instead', () => {
+    expect(overview(recordOf({ account: { droppedByLimit: { events: 9, bytes: 100 } } }))).toContain(
+      'finding: More was printed than is kept. Count in a map instead',
+    );
   });
 });
 
@@ -240,11 +269,13 @@ test('a page says which rows it has, of how many, and where the next one begins'
     ],
   });
   const others = [...record.sections, mapSection('@b', [['x', 1]], 12)];
-  const text = renderTable(pageOf(record, { offset: 50, others, filter: 'ja\x1bva', nowMs: ASKED_MS }));
+  const text = renderTable(
+    pageOf(record, { offset: 50, others, again: { filter: 'ja\x1bva', sort: '-value' }, nowMs: ASKED_MS }),
+  );
   expect(text).toContain('@: rows 51-52 of 312\n');
   expect(text).toContain('note: rows that contain "ja\\u001bva" (@)');
   expect(text).toContain('not shown: @b (12 rows)');
-  expect(text).toContain('section="@", offset=52');
+  expect(text).toContain('section="@", filter="ja\\u001bva", sort="-value", offset=52)');
 });
 
 test('the program of a run is shown as it was written and as it ran', () => {

@@ -74,7 +74,7 @@ describe('list_probes', () => {
   });
 
   test('lists the fields of a struct', async () => {
-    const struct = { name: 'sock', fields: [{ name: '__sk_common.skc_state', type: 'volatile unsigned char' }] };
+    const struct = { name: 'struct sock', fields: [{ name: '__sk_common.skc_state', type: 'volatile unsigned char' }] };
     const { text } = await list(page([], { struct, matches: 1 }), { filter: 'struct sock skc_' });
     expect(text).toBe('1 of 1 matches in struct sock\n  __sk_common.skc_state volatile unsigned char');
   });
@@ -82,7 +82,7 @@ describe('list_probes', () => {
   test('says of a miss how much was searched and what is near', async () => {
     const { text } = await list(undefined, { filter: 'tracepoint:tcp:tcp_prob' });
     expect(text).toBe(
-      `0 of 2,305 probes match "tracepoint:tcp:tcp_prob", closest names are tracepoint:tcp:tcp_probe. Try fewer words or a glob such as 'tracepoint:*tcp*'.`,
+      `0 of 2,305 probes match "tracepoint:tcp:tcp_prob", closest names are tracepoint:tcp:tcp_probe. Try fewer words or a glob such as 'tracepoint:*prob*'.`,
     );
   });
 

@@ -90,7 +90,7 @@ describe('exec_program', () => {
       "program.invalid: 1:9: Unknown function: 'foo'",
       '  begin { foo(1); }',
       '          ^',
-      'did you mean: fmod. Nothing was attached.',
+      'Nothing was attached. Did you mean: fmod.',
     ]);
     expect(asked.map(({ method }) => method)).toEqual(['check', 'check', 'check']);
   });

@@ -2,10 +2,12 @@ import * as z from 'zod';
 import { KerntapError } from '../../errors.ts';
 import { filledSections, OVERVIEW_ROWS, overviewOf, pageOf, programOf } from '../../render/answer.ts';
 import { FORMATS, type Format } from '../../render/index.ts';
-import { parseStack } from '../../render/stack.ts';
+import { parseStacks } from '../../render/stack.ts';
 import type { Section } from '../../trace/ports.ts';
 import { defineTool } from '../tool.ts';
 import { answerIn, PAGE_CHARS, RowCount, RunIdText } from './run-answer.ts';
+
+const LIMIT = 50;
 
 export const getResult = defineTool({
   name: 'get_result',
@@ -21,7 +23,7 @@ export const getResult = defineTool({
     filter: z.exactOptional(z.string().max(300).describe('part of any cell')),
     sort: z.exactOptional(z.string().max(300).describe('column, or -column')),
     offset: z.int().min(0).max(1_000_000_000).default(0),
-    limit: RowCount.default(50),
+    limit: RowCount.default(LIMIT),
     format: z.enum(FORMATS).default('table'),
   }),
   async handle({ run_id, execution_id, wait, section, filter, sort, offset, limit, format }, { node, ...call }) {
@@ -36,7 +38,8 @@ export const getResult = defineTool({
 
     const words = { ...(filter !== undefined && { filter }), ...(sort !== undefined && { sort }) };
     const named = { section: chosen, ...words };
-    const page = { others: whole.sections, offset, nowMs, ...(filter !== undefined && { filter }) };
+    const again = { ...words, ...(limit !== LIMIT && { limit }), ...(format !== 'table' && { format }) };
+    const page = { others: whole.sections, offset, nowMs, again };
     const isHistogram = whole.sections.some(({ name, type }) => name === chosen && type === 'hist');
     if (isHistogram && section === undefined && offset === 0 && sort === undefined && isShown(format)) {
       const record = await node.result(id, { waitMs: 0, offset: 0, limit: OVERVIEW_ROWS, ...named }, call);
@@ -57,6 +60,6 @@ const isShown = (format: Format) => format === 'table' || format === 'json';
 /** The section that a call means which names none: the first that has rows, for folded stacks the first with a stack. */
 function preferred(sections: readonly Section[], format: Format): Section | undefined {
   const filled = filledSections(sections);
-  const stacks = filled.find(({ rows }) => rows[0]?.some((cell) => parseStack(cell) !== undefined));
+  const stacks = filled.find(({ rows }) => rows[0]?.some((cell) => parseStacks(cell) !== undefined));
   return (format === 'folded' ? stacks : undefined) ?? filled[0];
 }
