@@ -36,8 +36,14 @@ export async function download(folder, architecture, packages, notes) {
       : updated;
   };
 
+  const mirrors = process.env.DEBIAN_MIRROR ? [process.env.DEBIAN_MIRROR] : mirrorsIn(sourceFiles());
+  if (mirrors.length === 0)
+    throw new Problem(
+      "No Debian mirror stands in apt's sources of this machine. Set DEBIAN_MIRROR to the address of one, or install " +
+        'bpftrace 0.24.2 or newer and set KERNTAP_BPFTRACE to its path.',
+    );
   let last;
-  for (const mirror of mirrorsIn(sourceFiles())) {
+  for (const mirror of mirrors) {
     last = await tryMirror(mirror, true);
     if (/is expired/.test(last.stderr)) {
       last = await tryMirror(mirror, false);
@@ -94,7 +100,7 @@ const sourceFiles = () =>
     try {
       return [readFileSync(file, 'utf8')];
     } catch {
-      return []; // absent, or not ours to read: there is always Debian's own mirror
+      return []; // absent, or not ours to read
     }
   });
 
@@ -107,8 +113,7 @@ const filesIn = (folder, ...endings) =>
     : [];
 
 /**
- * The Debian mirrors that apt's source files name, in their order, and Debian's own as the last. Both forms are read, one
- * line and fields (sources.list(5)); `apt-get indextargets` would know, but prints nothing before the first update.
+ * The Debian mirrors that apt's source files name, in their order. Both forms are read, one line and fields (sources.list(5)); `apt-get indextargets` would know, but prints nothing before the first update.
  */
 export function mirrorsIn(texts) {
   const named = texts.flatMap((text) =>
@@ -117,7 +122,7 @@ export function mirrorsIn(texts) {
       .split(/\n\s*\n/)
       .flatMap((part) => (/^Types:/im.test(part) ? fieldsOf(part) : part.split('\n').flatMap(lineOf))),
   );
-  return [...new Set([...named, 'http://deb.debian.org/debian'])];
+  return [...new Set(named)];
 }
 
 function fieldsOf(stanza) {

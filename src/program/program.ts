@@ -1,6 +1,6 @@
 import { KerntapError } from '../errors.ts';
 import { placeOf, readAttachPoint, readToken, type Token, unterminated } from './lexer.ts';
-import { refusalOf, refuseDefinition, refuseLineEnds } from './refusals.ts';
+import { refusalOf, refuseConfig, refuseDefinition, refuseLineEnds, refuseMapSize } from './refusals.ts';
 
 export const MAX_PROGRAM_BYTES = 16_384;
 
@@ -110,7 +110,11 @@ function readProbes(source: string): readonly string[] {
   }
 
   function takeMapDeclaration(): void {
-    while (!['{', ''].includes(peek())) if ([')', ';'].includes(take().text)) return;
+    while (!['{', ''].includes(peek())) {
+      const token = take();
+      if (token.text === '(') refuseMapSize(source, token.end);
+      if ([')', ';'].includes(token.text)) return;
+    }
   }
 
   /** A slash closes a predicate where the probe's block follows; any other divides. */
@@ -161,6 +165,9 @@ function readProbes(source: string): readonly string[] {
         refuseDefinition(source, token.start, at);
         break;
       case 'config':
+        takeDefinition();
+        refuseConfig(source, token.start, at);
+        break;
       case 'macro':
       case 'fn':
         takeDefinition();

@@ -43,7 +43,40 @@ const RULES: readonly ((token: Token, source: string) => string | undefined)[] =
       : undefined,
   ({ kind, text }) =>
     kind === 'attach_point' && /[#'\\]|%:/.test(text) ? "an attach point holds no #, ', \\ or %:" : undefined,
+  ({ kind, text }) =>
+    kind === 'attach_point' && /^self:/i.test(text) ? 'the signal probe is how kerntap ends a run' : undefined,
 ];
+
+/** What a config block may say. The rest are limits, which the environment sets, or would keep maps from being printed. */
+const CONFIG_KEYS = ['stack_mode', 'missing_probes', 'str_trunc_trailer'];
+
+/** Refuses every key of a config block but those that change neither limits nor what is printed. */
+export function refuseConfig(source: string, start: number, end: number): void {
+  for (let at = readToken(source, start).end; at < end; ) {
+    const { kind, text, start: from, end: next } = readToken(source, at);
+    const isKey = kind === 'word' && readToken(source, next).text === '=';
+    if (isKey && !CONFIG_KEYS.includes(text))
+      throw refused(text, source, from, `a config block may set ${CONFIG_KEYS.join(', ')}`);
+    at = next;
+  }
+}
+
+/** A declaration beats the limit of the environment, and the kernel reserves all of a map at once, outside of our limits. */
+const MAX_DECLARED_KEYS = 10_000;
+
+/** Refuses a map declaration, `let @a = hash(5)`, whose size at `at` is too large or no plain number. */
+export function refuseMapSize(source: string, at: number): void {
+  const size = readToken(source, at);
+  const isPlain = size.kind === 'number' && readToken(source, size.end).text === ')';
+  const keys = Number(size.text.replaceAll('_', ''));
+  if (!isPlain || !(keys <= MAX_DECLARED_KEYS))
+    throw refused(
+      size.text,
+      source,
+      size.start,
+      `a map may be declared with at most ${MAX_DECLARED_KEYS} keys, as a plain number`,
+    );
+}
 
 /** The error for a token that no program may hold; undefined for all others. */
 export function refusalOf(token: Token, source: string): KerntapError | undefined {

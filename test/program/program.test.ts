@@ -66,7 +66,6 @@ describe('attach points', () => {
   test.each([
     ['begin { } END { }', true],
     ['begin { } interval:s:1 { }', false],
-    ['self:signal:SIGUSR1 { }', false],
   ])('of %s: the run is over when it is armed: %s', (source, endsAtOnce) => {
     expect(parseProgram(source).endsAtOnce).toBe(endsAtOnce);
   });
@@ -125,6 +124,14 @@ describe('a construct is refused', () => {
     ['begin { $u = rand(); __probe_write_user /* x */ ($u, $u, 8); }', '__probe_write_user', 'line 1, column 22'],
     ['macro m() { __signal(9, false) } begin { m(); }', '__signal', 'line 1, column 13'],
     ['begin { bpf_send_signal_task(curtask, 9, 0, 0); }', 'bpf_send_signal_task', 'line 1, column 9'],
+    ['self:signal:SIGUSR1 { clear(@a); }', 'self:signal:SIGUSR1', 'line 1, column 1'],
+    ['begin { }\nSELF:signal:SIGUSR1 { }', 'SELF:signal:SIGUSR1', 'line 2, column 1'],
+    ['config = { print_maps_on_exit = false } begin { }', 'print_maps_on_exit', 'line 1, column 12'],
+    ['config = { stack_mode = raw; /* = */ max_map_keys = 9 } begin { }', 'max_map_keys', 'line 1, column 38'],
+    ['let @a = hash(10001); begin { }', '10001', 'line 1, column 15'],
+    ['let @a = lruhash(1e9); begin { }', '1e9', 'line 1, column 18'],
+    ['let @a = hash(5 * 1000000); begin { }', '5', 'line 1, column 15'],
+    ['let @a = hash(0x7fffffff) begin { }', '0x7fffffff', 'line 1, column 15'],
     ['begin { @__stop = 1; }', '@__stop', 'line 1, column 9'],
     ['begin { $__i = 1; }', '$__i', 'line 1, column 9'],
     ['begin { print("é"); $__i }', '$__i', 'line 1, column 21'],
@@ -166,7 +173,17 @@ describe('a construct is refused', () => {
   });
 });
 
-const REFUSED = ['cat', 'cat-off', 'cgroupid-missing', 'unsafe-function', 'error-at-end'];
+const REFUSED = [
+  'lost-events',
+  'map-full',
+  'map-full-flood',
+  'no-final-maps',
+  'cat',
+  'cat-off',
+  'cgroupid-missing',
+  'unsafe-function',
+  'error-at-end',
+];
 
 test.each(recordings)('the recorded program $name is read, unless it is refused by design', ({ name, program }) => {
   expect(refusalOf(program).code !== 'none').toBe(REFUSED.includes(name));

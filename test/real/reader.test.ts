@@ -60,7 +60,7 @@ real('events, then the marker, then the maps come from bpftrace [needs root and 
 
 real('a full map and a division by zero are counted with their place [needs root and BPF]', async () => {
   const { counts } = await run(
-    'config = { max_map_keys = 1 }\nbegin { @a[1] = 1; @a[2] = 1; $z = (uint64)pid & 0; print(5 / $z); }',
+    'let @a = hash(1);\nbegin { @a[1] = 1; @a[2] = 1; $z = (uint64)pid & 0; print(5 / $z); }',
   );
   expect(counts.helperErrors).toMatchObject([{ code: -7, helper: 'map_update_elem', at: { line: 2 }, count: 1 }]);
   expect(counts.runtimeErrors).toMatchObject([{ at: { line: 2 }, count: 1 }]);
