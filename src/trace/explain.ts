@@ -5,7 +5,7 @@ export type NearestFunctions = (name: string) => readonly string[];
 
 /**
  * An error for each kind of `attachPoints` that this node cannot attach, with the reason: bpftrace accepts such a
- * program, and what the kernel says of it is of no use.
+ * program, and what the kernel says of it is of no use. Never throws: without facts there is nothing to say.
  */
 export async function impossibleKinds(
   attachPoints: readonly string[],
@@ -13,8 +13,9 @@ export async function impossibleKinds(
   signal: AbortSignal,
 ): Promise<readonly Diagnostic[]> {
   const asked = new Set(attachPoints.map((point) => fullKind(point.replace(/:.*/s, ''))));
-  const { probeKinds } = await kernel.facts(false, signal);
-  return probeKinds
+  if ([...asked].every((kind) => EVERYWHERE.has(kind.toLowerCase()))) return [];
+  const facts = await kernel.facts(false, signal).catch(() => undefined);
+  return (facts?.probeKinds ?? [])
     .filter(({ kind, available }) => !available && asked.has(kind))
     .map(({ kind, why }) => ({
       severity: 'error',
@@ -22,6 +23,9 @@ export async function impossibleKinds(
       remedy: 'use a tracepoint, list_probes finds them by words; bpf_info names the kinds that attach',
     }));
 }
+
+/** Kinds that attach wherever bpftrace runs; to ask for facts would cost a caller seconds on a server that just started. */
+const EVERYWHERE = new Set(['begin', 'end', 'tracepoint', 't', 'interval', 'i', 'profile', 'p', 'software', 's']);
 
 const fullKind = (name: string): string => SHORT[name] ?? name;
 

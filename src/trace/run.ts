@@ -142,8 +142,7 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
       const end = await deps.tracer.run(program, { timeoutMs, ...limits }, sink, signal);
       const soon = AbortSignal.timeout(5_000);
       const diagnostics = await explain(end.diagnostics, deps.kernel, deps.nearestFunctions, soon);
-      const impossible =
-        end.state === 'failed' ? await impossibleKinds(program.attachPoints, deps.kernel, soon).catch(() => []) : [];
+      const impossible = end.state === 'failed' ? await impossibleKinds(program.attachPoints, deps.kernel, soon) : [];
       await close(finalOf({ ...end, diagnostics: led(impossible, diagnostics) }, redactor));
     } catch (error) {
       const endedMs = open.header.timing.askedMs + Math.round(now() - startedMs);

@@ -42,7 +42,7 @@ interface Waiting {
 export function createSlots(limits: SlotLimits, now: () => number): Slots {
   const taken = new Set<Taken>();
   const waiting = new Set<Waiting>();
-  const started = new Map<string, number[]>();
+  const started = new Map<string, readonly number[]>();
 
   const ownOf = (owner: string) => [...taken].filter((slot) => slot.owner === owner);
   const fits = (owner: string, local: boolean) =>
@@ -51,6 +51,7 @@ export function createSlots(limits: SlotLimits, now: () => number): Slots {
   function grant(owner: string, forMs: number): Slot {
     const slot: Taken = { owner, endsMs: now() + forMs };
     taken.add(slot);
+    started.set(owner, [...recentStarts(owner), now()]);
     return {
       until(ms) {
         slot.endsMs = ms;
@@ -84,16 +85,27 @@ export function createSlots(limits: SlotLimits, now: () => number): Slots {
     return new KerntapError('limit.runs', `${whose}; the next is free in ${retryAfterS} s or sooner.`, { retryAfterS });
   }
 
-  function countStart(owner: string): void {
-    const recent = (started.get(owner) ?? []).filter((ms) => now() - ms < 60_000);
+  function recentStarts(owner: string): readonly number[] {
+    return (started.get(owner) ?? []).filter((ms) => now() - ms < 60_000);
+  }
+
+  function checkRate(owner: string): void {
+    const recent = recentStarts(owner);
     const oldest = recent[0];
     if (oldest !== undefined && recent.length >= limits.perMinute) {
       const retryAfterS = Math.max(1, Math.ceil((60_000 - (now() - oldest)) / 1000));
       const message = `You started ${recent.length} runs within a minute; the next may start in ${retryAfterS} s.`;
       throw new KerntapError('limit.rate', message, { retryAfterS });
     }
-    started.set(owner, [...recent, now()]);
   }
+
+  /** What a call that was given up is answered, should anybody still read it. */
+  const givenUp = ({ reason }: AbortSignal): Error =>
+    reason instanceof Error
+      ? reason
+      : new KerntapError('limit.runs', 'The call was given up before it had a slot; nothing was started.', {
+          remedy: 'call again',
+        });
 
   return {
     get taken() {
@@ -103,8 +115,8 @@ export function createSlots(limits: SlotLimits, now: () => number): Slots {
     async take(caller, forMs, signal) {
       const local = caller.source === 'local';
       const owner = caller.name;
-      signal.throwIfAborted();
-      if (!local) countStart(owner);
+      if (signal.aborted) throw givenUp(signal);
+      if (!local) checkRate(owner);
       if (fits(owner, local)) return grant(owner, forMs);
       if (waiting.size >= limits.queue || nextFreeS(owner, local) * 1000 > limits.queueMs) throw refusal(owner, local);
 
@@ -112,7 +124,7 @@ export function createSlots(limits: SlotLimits, now: () => number): Slots {
       const call: Waiting = { owner, forMs, local, give: turn.resolve };
       const tooLate = AbortSignal.any([signal, AbortSignal.timeout(limits.queueMs)]);
       const leave = () => {
-        if (waiting.delete(call)) turn.reject(signal.aborted ? signal.reason : refusal(owner, local));
+        if (waiting.delete(call)) turn.reject(signal.aborted ? givenUp(signal) : refusal(owner, local));
       };
       waiting.add(call);
       tooLate.addEventListener('abort', leave, { once: true });

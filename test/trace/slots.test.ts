@@ -52,13 +52,23 @@ test('the eleventh run of a caller within a minute is refused, and allowed when 
   using _slot = await slots.take(agent, 1_000, never);
 });
 
+test('a refused call is no start', async () => {
+  const { slots, clock } = slotsWith({ perMinute: 3, perCaller: 2, queueMs: 0 });
+  const first = await slots.take(agent, 60_000, never);
+  await slots.take(agent, 60_000, never);
+  await expect(slots.take(agent, 60_000, never)).rejects.toMatchObject({ code: 'limit.runs' });
+  first[Symbol.dispose]();
+  clock.ms = 1_000;
+  using _third = await slots.take(agent, 60_000, never);
+});
+
 test('a call that is cancelled while it waits leaves the queue', async () => {
   const { slots } = slotsWith({ total: 1, queueMs: 60_000 });
   const first = await slots.take(local, 1_000, never);
   const gone = new AbortController();
   const waiting = slots.take(local, 1_000, gone.signal);
   gone.abort('cancelled');
-  await expect(waiting).rejects.toBe('cancelled');
+  await expect(waiting).rejects.toMatchObject({ code: 'limit.runs', remedy: 'call again' });
   first[Symbol.dispose]();
   expect(slots.taken).toBe(0);
 });
