@@ -127,7 +127,8 @@ export async function composeStdio(config: Config, write: (line: string) => void
   return { ...local, close: (hurry) => close(hurry, client.close) };
 }
 
-const mcpFactory = ({ node, log }: LocalNode) => createMcpFactory({ node, helpers: BUILTINS, log, version: VERSION });
+const mcpFactory = ({ node, log }: LocalNode) =>
+  createMcpFactory({ node, helpers: BUILTINS, log, version: VERSION, localCaller: LOCAL_CALLER });
 
 /** What can be said of this kernel without a bpftrace: everything but which probes attach. */
 export function lookAtKernel(): Promise<KernelFacts> {
@@ -212,7 +213,7 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     const hurried = new Promise<void>((resolve) => hurry.addEventListener('abort', () => resolve(), { once: true }));
     await Promise.race([node.drain(DRAIN_MS), hurry.aborted ? undefined : hurried]);
     await closeSurfaces();
-    await tracer.close();
+    await tracer.close(hurry);
     await store.close();
   }
 

@@ -8,6 +8,7 @@ export interface Collected {
   readonly stderr: string;
   /** Undefined when the program could not be started, was ended by a signal or took too long. */
   readonly exitCode: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
 }
 
 /** Runs a short command to its end and keeps at most 32 MB of each of its streams. Never throws. */
@@ -30,5 +31,5 @@ export async function collect(
     timeout: options.timeoutMs ?? 60_000,
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   });
-  return { stdout: result.stdout ?? '', stderr: result.stderr ?? '', exitCode: result.exitCode };
+  return { stdout: result.stdout ?? '', stderr: result.stderr ?? '', exitCode: result.exitCode, signal: result.signal };
 }

@@ -122,6 +122,8 @@ const NOISE: readonly RegExp[] = [
   /^Include headers with missing type definitions/,
   /^Addrspace mismatch$/, // of each comparison of an argument with a number (bpftrace issue 3829)
   /^Return value discarded\.$/, // of each delete(@map[key])
+  /^signed operands for '.' can lead to undefined behavior/, // of each (nsecs - @start[tid]) / 1000
+  /^Expression of type: uint64 being cast to type: int64\./, // of the same
 ];
 
 type Said = Pick<Diagnostic, 'message' | 'remedy' | 'unknown'> & { readonly severity?: Diagnostic['severity'] };

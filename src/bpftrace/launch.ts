@@ -24,7 +24,7 @@ export interface Chain {
   readonly parts: ChainParts;
   /** The names in which bpftrace looks up functions and raw tracepoints. */
   readonly functionsFile: string;
-  /** Seconds of CPU after which the kernel ends bpftrace. */
+  /** Seconds of CPU after which the kernel ends bpftrace by SIGXCPU. */
   readonly maxCpuS: number;
 }
 
@@ -89,7 +89,7 @@ function confinement(
 }
 
 function ceilings({ maxCpuS }: Chain): string[] {
-  return ['--as=2147483648', `--cpu=${maxCpuS}`, '--core=0', '--fsize=16777216', '--nofile=4096'];
+  return ['--as=2147483648', `--cpu=${maxCpuS}:${maxCpuS + 1}`, '--core=0', '--fsize=16777216', '--nofile=4096'];
 }
 
 /** The whole environment of bpftrace: nothing is inherited, and its limits beat a program's config block. */

@@ -8,6 +8,8 @@ export interface OwnFolder {
   readonly path: string;
   /** Makes the private TMPDIR of one bpftrace. */
   makeRunFolder(): string;
+  /** Removes the folders of servers that died since. */
+  sweep(): void;
   remove(): void;
 }
 
@@ -27,7 +29,7 @@ export function defaultRunDir(env: NodeJS.ProcessEnv): string {
 }
 
 /**
- * Makes this server's folder and removes those of servers that are gone, telling `onSwept` of each before it goes.
+ * Makes this server's folder and sweeps those of servers that are gone, telling `onSwept` of each before it goes.
  * Throws `start.data` when `runDir` cannot be made or is somebody else's.
  */
 export function createOwnFolder(runDir: string, onSwept: (path: string) => void): OwnFolder {
@@ -42,16 +44,20 @@ export function createOwnFolder(runDir: string, onSwept: (path: string) => void)
       remedy: 'remove that folder',
     });
   }
-  for (const name of readdirSync(runDir)) {
-    const [, pid, startTime] = OWNER.exec(name) ?? [];
-    if (pid === undefined || startTimeOf(pid) === startTime) continue;
-    onSwept(join(runDir, name));
-    rmSync(join(runDir, name), { recursive: true, force: true });
-  }
+  const sweep = () => {
+    for (const name of readdirSync(runDir)) {
+      const [, pid, startTime] = OWNER.exec(name) ?? [];
+      if (pid === undefined || startTimeOf(pid) === startTime) continue;
+      onSwept(join(runDir, name));
+      rmSync(join(runDir, name), { recursive: true, force: true });
+    }
+  };
+  sweep();
   const path = mkdtempSync(join(runDir, `${process.pid}-${startTimeOf(process.pid)}-`));
   return {
     path,
     makeRunFolder: () => mkdtempSync(join(path, 'run-')),
+    sweep,
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
 }

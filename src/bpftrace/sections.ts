@@ -3,7 +3,7 @@ import { isRecord, type RecordValue, type Value } from '../trace/value.ts';
 import { fieldOf, parseInteger } from './json.ts';
 import type { MapType } from './messages.ts';
 
-const TEXT_KEYS = 'bpftrace leaves the spaces out of keys and joins their parts with commas';
+const TEXT_KEYS = 'keys are shown without spaces, parts joined by commas';
 const PRINTED_EARLIER = 'as the program printed it last; it was empty or gone at the end';
 
 /** One map as bpftrace printed it. Without `key` in its entries it is a map without keys. */
@@ -46,7 +46,8 @@ export function sectionOf(map: MapContent, printedEarlier: boolean): Section {
   const rows = map.entries.flatMap(({ key, value }) =>
     rowsOf(value).map((cells) => (map.keyed ? [key, ...cells] : cells)),
   );
-  const textKeys = map.keyed && map.keyType === 'text' && rows.length > 0;
+  // Parts that are numbers lose nothing.
+  const textKeys = map.keyed && rows.some(([key]) => typeof key === 'string' && /[^\d,-]/.test(key));
   return {
     name: map.name,
     type: map.type,

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import type { Log } from '../log.ts';
-import type { Program, Sink, StopCause, TraceEnd, TraceLimits } from '../trace/ports.ts';
+import type { Diagnostic, Program, Sink, StopCause, TraceEnd, TraceLimits } from '../trace/ports.ts';
 import { type CostMeter, startCostMeter } from './cost.ts';
 import { parseDiagnostics } from './diagnostics.ts';
 import type { Child, ChildEnd } from './launch.ts';
@@ -7,7 +8,7 @@ import { createOutputReader } from './reader.ts';
 import type { StatsSwitch } from './stats.ts';
 import { stop } from './stop.ts';
 import { boundedText } from './text.ts';
-import { type EndCause, verdictOf } from './verdict.ts';
+import { CRASHES, type EndCause, verdictOf } from './verdict.ts';
 import { within } from './wait.ts';
 
 export interface TraceOptions {
@@ -15,16 +16,24 @@ export interface TraceOptions {
   readonly stats: StatsSwitch;
   readonly watchdog: boolean;
   readonly armLimitMs: number;
+  /** CPU that bpftrace may use until all probes are attached. */
+  readonly armCpuMs: number;
 }
 
 export interface Traced {
   readonly end: TraceEnd;
   /** Why bpftrace never came to read the program, where that is known. */
   readonly launchFailure?: string;
+  /** It died without a word as soon as it was given the program, so that was not what it died of. */
+  readonly diedAtOnce: boolean;
 }
 
 // SIGTERM while probes are attached is obeyed only after all of them are.
 const GIVE_UP_MS = 10_000;
+// One that still compiles holds nothing that it should let go of in order.
+const STOP_COMPILING_MS = 2_000;
+const CPU_SAMPLE_MS = 250;
+const AT_ONCE_MS = 250;
 /** How long a program that nobody wants any more may still take to be attached, so that it ends in order. */
 const UNWANTED_MS = 2_000;
 
@@ -35,14 +44,17 @@ export async function trace(
   limits: TraceLimits,
   sink: Sink,
   signal: AbortSignal,
-  { log, stats, watchdog, armLimitMs }: TraceOptions,
+  { log, stats, watchdog, armLimitMs, armCpuMs }: TraceOptions,
 ): Promise<Traced> {
   const armed = Promise.withResolvers<void>();
   const endMarker = Promise.withResolvers<void>();
   const watched = Promise.withResolvers<EndCause>();
+  const startedMs = Date.now();
+  const started = performance.now();
+  const nowMs = () => startedMs + Math.round(performance.now() - started); // the wall clock may be set while the trace runs
   let attached = 0;
   let armedMs: number | undefined;
-  let late = false;
+  let arming: Arming = 'settled';
   let asked = false;
   let marked = false;
   let meter: CostMeter | undefined;
@@ -57,8 +69,8 @@ export async function trace(
       attached = Math.max(0, count - 1); // the soft stop is ours
     },
     onArmed: () => {
-      if (late || armedMs !== undefined) return;
-      armedMs = Date.now();
+      if (arming !== 'settled' || armedMs !== undefined) return;
+      armedMs = nowMs();
       sink.push({ kind: 'armed', atMs: armedMs, attached });
       armed.resolve();
     },
@@ -82,11 +94,13 @@ export async function trace(
   let cause: EndCause | undefined;
   let interrupted = false;
   try {
-    if (!(await settlesInTime(Promise.race([armed.promise, child.ended]), armLimitMs, signal))) {
-      late = true;
-      log.warn('trace.not_armed', { pid: child.pid });
+    const settled = Promise.race([armed.promise, child.ended]);
+    arming = await settlesInTime(settled, child.pid, { armLimitMs, armCpuMs }, signal);
+    if (arming !== 'settled') {
+      log.warn('trace.not_armed', { pid: child.pid, why: arming });
       await child.kill('SIGTERM');
-      if (!(await within(child.ended, GIVE_UP_MS))) await child.kill('SIGKILL');
+      const patienceMs = arming === 'too_large' ? STOP_COMPILING_MS : GIVE_UP_MS;
+      if (!(await within(child.ended, patienceMs))) await child.kill('SIGKILL');
     } else if (armedMs !== undefined && child.pid !== undefined) {
       meter = startCostMeter(child.pid, {
         timed,
@@ -108,6 +122,8 @@ export async function trace(
   }
 
   const ended = await child.ended;
+  const lifeMs = performance.now() - started;
+  const late = arming !== 'settled';
   const output = reader.end();
   const said = stderr.end();
   // The total at the end also counts what was lost after the last message about it.
@@ -124,19 +140,44 @@ export async function trace(
     child: ended,
     counts,
   });
+  const diagnostics = parseDiagnostics(said, output.preamble, program.source);
+  const crashed = verdict.reason === 'crashed' && armedMs === undefined && launchFailure === undefined;
   return {
     end: {
       ...verdict,
       ...(armedMs === undefined ? {} : { armedMs }),
-      endedMs: Date.now(),
+      endedMs: nowMs(),
       attached,
       maps: output.maps,
       counts,
-      diagnostics: parseDiagnostics(said, output.preamble, program.source),
+      diagnostics: [
+        ...(arming === 'too_large' ? [tooLarge(armCpuMs)] : []),
+        ...(crashed ? [lastWords(ended)] : []),
+        ...diagnostics,
+      ],
       ...meter?.end(),
     },
     ...(launchFailure === undefined ? {} : { launchFailure }),
+    diedAtOnce: crashed && ended.signal !== undefined && diagnostics.length === 0 && lifeMs < AT_ONCE_MS,
   };
+}
+
+const SIMPLER = 'use fewer or smaller unroll blocks and fewer probes';
+
+/** What is said of a program that was given up, since its compilation took more than `armCpuMs` of CPU. */
+export const tooLarge = (armCpuMs: number): Diagnostic => ({
+  severity: 'error',
+  message: `the program is too large to compile within ${armCpuMs / 1_000} s of CPU`,
+  remedy: SIMPLER,
+});
+
+function lastWords({ signal, exitCode }: ChildEnd): Diagnostic {
+  const how = signal ?? `code ${exitCode}`;
+  if (CRASHES.includes(signal)) {
+    const message = `bpftrace crashed while compiling this program (${how})`;
+    return { severity: 'error', message, remedy: SIMPLER };
+  }
+  return { severity: 'error', message: `bpftrace ended before its probes were attached (${how})` };
 }
 
 /** True when the program may end without being asked to: it names exit(), which assert() calls, too, or an iterator. */
@@ -146,14 +187,28 @@ const mayEndByItself = ({ source, attachPoints }: Program): boolean =>
 const lostInAll = (stderr: string): number =>
   Number(/^WARNING: Total lost event count: (\d+)$/m.exec(stderr)?.[1] ?? 0);
 
-async function settlesInTime(settled: Promise<unknown>, limitMs: number, signal: AbortSignal): Promise<boolean> {
+/** How the wait for the probes ended; `too_large` when bpftrace used up the CPU that it may compile with. */
+type Arming = 'settled' | 'late' | 'too_large';
+
+async function settlesInTime(
+  settled: Promise<unknown>,
+  pid: number | undefined,
+  { armLimitMs, armCpuMs }: { armLimitMs: number; armCpuMs: number },
+  signal: AbortSignal,
+): Promise<Arming> {
+  const inTime = async (ms: number): Promise<Arming> => ((await within(settled, ms)) ? 'settled' : 'late');
   const unwanted = Promise.withResolvers<void>();
+  const spent = Promise.withResolvers<Arming>();
   const onAbort = () => unwanted.resolve();
+  const meter = setInterval(() => {
+    if (pid !== undefined && cpuMsOf(pid) > armCpuMs) spent.resolve('too_large');
+  }, CPU_SAMPLE_MS);
   signal.addEventListener('abort', onAbort);
   if (signal.aborted) onAbort();
   try {
-    return await Promise.race([within(settled, limitMs), unwanted.promise.then(() => within(settled, UNWANTED_MS))]);
+    return await Promise.race([inTime(armLimitMs), unwanted.promise.then(() => inTime(UNWANTED_MS)), spent.promise]);
   } finally {
+    clearInterval(meter);
     signal.removeEventListener('abort', onAbort);
   }
 }
@@ -189,4 +244,17 @@ function launchFailureOf({ exitCode, started }: ChildEnd, said: string): string 
   if (exitCode === 126 || exitCode === 127) return `the launch chain ended with code ${exitCode}`;
   if (exitCode === 2 && said.includes('unable to create')) return 'it could not write its temporary files';
   return undefined;
+}
+
+const CLOCK_TICK_MS = 10; // USER_HZ, by which the kernel counts for programs, is 100 on x86 and arm
+
+/** CPU that a process has used with all its threads; 0 for one that is gone. (Fields 14 and 15 of proc_pid_stat(5).) */
+function cpuMsOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
+  } catch {
+    return 0;
+  }
 }

@@ -5,7 +5,7 @@ import type { Log } from '../log.ts';
 import type { Diagnostic, Program, Sink, Tracer } from '../trace/ports.ts';
 import { type Collected, collect } from './command.ts';
 import { parseDiagnostics } from './diagnostics.ts';
-import { writeFunctions } from './functions.ts';
+import { createFunctionNames } from './functions.ts';
 import type { Installation } from './installation.ts';
 import { type Chain, type Child, environmentOf, functionNames, launch, renderChain } from './launch.ts';
 import { createOwnFolder } from './own-folder.ts';
@@ -14,7 +14,8 @@ import { findSandbox } from './sandbox.ts';
 import { createSpare } from './spare.ts';
 import { createStatsSwitch, restoreStats } from './stats.ts';
 import { targetFilesOf } from './target-files.ts';
-import { trace } from './trace.ts';
+import { tooLarge, trace } from './trace.ts';
+import { within } from './wait.ts';
 
 export interface Bpftrace extends Tracer {
   readonly installation: Installation;
@@ -24,6 +25,8 @@ export interface Bpftrace extends Tracer {
   attach(program: Program, signal: AbortSignal): Promise<{ attached: boolean; why?: string }>;
   /** Starts the warm spare, if there is none, before it is needed. */
   warm(): void;
+  /** Ends the spare and waits until every run has ended in order; once `hurry` aborts, what is left is made to end. */
+  close(hurry?: AbortSignal): Promise<void>;
 }
 
 export interface BpftraceOptions {
@@ -39,14 +42,20 @@ export interface BpftraceOptions {
   readonly spareIdleMs?: number;
   /** How long bpftrace may take to attach all probes. */
   readonly armLimitMs?: number;
+  /** How much CPU it may use for that. */
+  readonly armCpuMs?: number;
+  /** How often what dead servers left is removed. */
+  readonly sweepEveryMs?: number;
 }
 
+const HURRIED_MS = 1_000;
+
 /**
- * Makes the tracer of this machine: finds out what the launch chain can do here and removes what dead servers left.
- * Throws `start.privilege`, `start.data`.
+ * Makes the tracer of this machine: finds out what the launch chain can do here and removes what dead servers left, now
+ * and as long as it is open. Throws `start.privilege`, `start.data`.
  */
 export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace> {
-  const { installation, log, watchdog, spareIdleMs = 300_000, armLimitMs = 60_000 } = options;
+  const { installation, log, watchdog, spareIdleMs = 300_000, armLimitMs = 60_000, armCpuMs = 20_000 } = options;
   requirePrivileges();
   const folder = createOwnFolder(options.runDir, (dead) => {
     restoreStats(dead);
@@ -54,16 +63,32 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
   });
   const stats = createStatsSwitch(folder.path);
   const functionsFile = join(folder.path, 'functions');
-  await writeFunctions(functionsFile);
-  const parts = { installation, functionsFile, maxCpuS: 20 + Math.ceil(options.maxTimeoutMs / 1_000) };
+  const functions = createFunctionNames(functionsFile);
+  functions.refresh();
+  const maxCpuS = Math.ceil((armCpuMs + options.maxTimeoutMs) / 1_000);
+  const parts = { installation, functionsFile, maxCpuS };
   const sandbox = await findSandbox(parts, folder);
   const chain: Chain = { ...parts, parts: sandbox.parts };
 
-  const start = (targetFiles: readonly string[] = []): Promise<Child> =>
-    launch(chain, folder.makeRunFolder(), targetFiles);
+  const children = new Set<Child>();
+  const hurried = new AbortController();
+  const start = async (targetFiles: readonly string[] = []): Promise<Child> => {
+    const child = await launch(chain, folder.makeRunFolder(), targetFiles);
+    children.add(child);
+    void child.ended.then(() => children.delete(child));
+    if (hurried.signal.aborted) void endNow(child);
+    return child;
+  };
   const spare = createSpare({ launch: () => start(), idleMs: spareIdleMs, log });
   const live = new Set<Promise<unknown>>();
   let closed = false;
+  const sweeper = setInterval(() => {
+    try {
+      folder.sweep();
+    } catch (error) {
+      log.error('sweep.failed', error);
+    }
+  }, options.sweepEveryMs ?? 60_000).unref();
 
   const warm = () => {
     if (options.spare) spare.prepare();
@@ -72,7 +97,10 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
   /** Refuses work when closed, and lets `close` wait for what was begun. */
   function tracked<T>(work: () => Promise<T>): Promise<T> {
     if (closed) return Promise.reject(new KerntapError('trace.unavailable', 'The tracer of this server is closed.'));
-    const promise = work();
+    const promise = (async () => {
+      functions.refresh();
+      return await work();
+    })();
     live.add(promise);
     const done = () => live.delete(promise);
     promise.then(done, done);
@@ -86,10 +114,11 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     signal: AbortSignal,
   ): Promise<Collected> {
     const tmp = folder.makeRunFolder();
-    const result = await collect(renderChain(chain, tmp, [...functionNames(chain), ...args], targetFiles), {
+    const short = { ...chain, maxCpuS: Math.ceil(armCpuMs / 1_000) };
+    const result = await collect(renderChain(short, tmp, [...functionNames(chain), ...args], targetFiles), {
       env: environmentOf(tmp),
       input,
-      signal,
+      signal: AbortSignal.any([signal, hurried.signal]),
     });
     rmSync(tmp, { recursive: true, force: true });
     if (result.exitCode === 126 || result.exitCode === 127) {
@@ -105,7 +134,7 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
 
     run: (program, limits, sink, signal) =>
       tracked(async () => {
-        const how = { log, stats, watchdog, armLimitMs };
+        const how = { log, stats, watchdog, armLimitMs, armCpuMs };
         const onArmed: typeof sink = {
           push(event) {
             sink.push(event);
@@ -116,10 +145,10 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
         const targetFiles = targetFilesOf(program.attachPoints);
         const waiting = targetFiles.length === 0 ? spare.take() : undefined; // a spare's sandbox is closed already
         if (waiting !== undefined) {
-          const { end, launchFailure } = await trace(waiting, program, limits, onArmed, signal, how);
-          const died = launchFailure !== undefined || (end.armedMs === undefined && end.reason === 'crashed');
-          if (!died) return end;
-          log.warn('spare.broken', { pid: waiting.pid, why: launchFailure });
+          const { end, launchFailure, diedAtOnce } = await trace(waiting, program, limits, onArmed, signal, how);
+          const why = launchFailure ?? (diedAtOnce ? 'it died while it waited' : undefined);
+          if (why === undefined || signal.aborted || hurried.signal.aborted) return end;
+          log.warn('spare.broken', { pid: waiting.pid, why });
         }
         const { end, launchFailure } = await trace(await start(targetFiles), program, limits, onArmed, signal, how);
         if (launchFailure !== undefined) throw launchFailed(launchFailure, log);
@@ -130,9 +159,17 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     check: (program, signal) => tracked(() => check(program, signal)),
     query: (args, signal) => tracked(() => command(args, '', targetFilesOf(args), signal)),
 
-    async close() {
+    async close(hurry) {
       closed = true;
+      clearInterval(sweeper);
+      const onHurry = () => {
+        hurried.abort();
+        for (const child of children) void endNow(child);
+      };
+      hurry?.addEventListener('abort', onHurry, { once: true });
+      if (hurry?.aborted) onHurry();
       await Promise.allSettled([...live, spare.close()]);
+      hurry?.removeEventListener('abort', onHurry);
       folder.remove();
     },
   };
@@ -147,6 +184,7 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
       stats,
       watchdog,
       armLimitMs,
+      armCpuMs,
     });
     const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
     return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
@@ -161,9 +199,16 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     );
     const diagnostics = parseDiagnostics(result.stderr, result.stdout, program.source);
     if (result.exitCode === 0 || diagnostics.some(({ severity }) => severity === 'error')) return diagnostics;
+    if (result.signal === 'SIGXCPU') return [tooLarge(armCpuMs), ...diagnostics];
     const code = result.exitCode === undefined ? 'without a code' : `with code ${result.exitCode}`;
     return [...diagnostics, { severity: 'error', message: `bpftrace ended ${code} and said no more.` }];
   }
+}
+
+/** For a child that has no time left to end in order. */
+async function endNow(child: Child): Promise<void> {
+  await child.kill('SIGTERM');
+  if (!(await within(child.ended, HURRIED_MS))) await child.kill('SIGKILL');
 }
 
 function launchFailed(why: string, log: Log): KerntapError {

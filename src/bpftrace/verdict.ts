@@ -18,7 +18,14 @@ export interface Ending {
   readonly counts: OutputCounts;
 }
 
-const CRASHES: readonly (NodeJS.Signals | undefined)[] = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGSYS'];
+export const CRASHES: readonly (NodeJS.Signals | undefined)[] = [
+  'SIGSEGV',
+  'SIGABRT',
+  'SIGBUS',
+  'SIGILL',
+  'SIGFPE',
+  'SIGSYS',
+];
 const MAP_FULL = -7; // E2BIG of map_update_elem
 
 /** Says what a run's data is worth, the worst first. */

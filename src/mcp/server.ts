@@ -16,6 +16,8 @@ import { TOOLS } from './tools/index.ts';
 export interface McpFactoryOptions extends ToolWorld {
   readonly log: Log;
   readonly version: string;
+  /** Who calls over stdio: whoever started this process. */
+  readonly localCaller: Caller;
 }
 
 const INSTRUCTIONS = `Asks the Linux kernel of one node by bpftrace programs.
@@ -55,11 +57,11 @@ async function callTool(
   tool: Tool,
   sent: unknown,
   context: ServerContext,
-  { node, helpers, log }: McpFactoryOptions,
+  { node, helpers, log, localCaller }: McpFactoryOptions,
 ): Promise<CallToolResult> {
   const request = randomBytes(4).toString('hex');
   try {
-    const caller = callerOf(context);
+    const caller = callerOf(context, localCaller);
     using progress = createProgress(context);
     log.info('tool.called', { request, tool: tool.name, caller: caller.name });
     const answer = await tool.handle(parseArguments(tool.input, sent), {
@@ -88,12 +90,9 @@ const resultOf = ({ text, note, data, failed }: Answer): CallToolResult => ({
   ...(failed && { isError: true }),
 });
 
-/** Whoever started this process, over stdio. */
-const LOCAL: Caller = { name: 'local', source: 'local', tiers: ['pod', 'node'], namespaces: ['*'] };
-
 // The caller of this request, not the one who opened the session; over HTTP there always is one.
-function callerOf({ http }: ServerContext): Caller {
-  if (http === undefined) return LOCAL;
+function callerOf({ http }: ServerContext, localCaller: Caller): Caller {
+  if (http === undefined) return localCaller;
   const caller = http.authInfo?.extra?.caller;
   if (caller === undefined) throw new KerntapError('access.unauthenticated', 'The request came without a caller.');
   return caller as Caller;

@@ -230,7 +230,7 @@ const FUNCTIONS: readonly Entry[] = [
     signature: 'ustack or ustack([bpftrace | perf | raw, ] [depth])',
     summary: 'The stack of the process, as a map key or printed.',
     example: 'profile:hz:99 { @[ustack(5)] = count(); }',
-    trap: 'programs without frame pointers show one or two frames; a process that has ended shows addresses only',
+    trap: "programs without frame pointers show one or two frames; frames are addresses without names, since the sandbox keeps bpftrace from the programs' files",
   },
   {
     name: 'dw_ustack',
@@ -251,6 +251,7 @@ const FUNCTIONS: readonly Entry[] = [
     signature: 'usym(address)',
     summary: 'The name of the function at an address of the process.',
     example: 'profile:hz:99 { @[usym(reg("ip"))] = count(); }',
+    trap: "it is the address without a name, since the sandbox keeps bpftrace from the programs' files",
   },
   {
     name: 'kaddr',

@@ -6,7 +6,7 @@ import { diagnosis, mostSevere } from './diagnostics.ts';
 import { escapeText } from './escape.ts';
 import { summariseHistogram } from './histogram.ts';
 import { counted, REASONS, verdict } from './sentences.ts';
-import { parseStacks } from './stack.ts';
+import { isNamelessStack, parseStacks } from './stack.ts';
 
 /** One part of an answer: a page of rows that is ready to be shown. */
 export interface AnswerSection {
@@ -57,7 +57,7 @@ export function overviewOf(record: RunRecord, { rows, nowMs }: { rows: number; n
   return {
     ...base(record, nowMs),
     findings: findingsOf(record),
-    sections: sections.map((section) => ({ ...section, rows: section.rows.slice(0, rows) })),
+    sections: sections.map((section) => withStackNote({ ...section, rows: section.rows.slice(0, rows) })),
     elsewhere: [],
   };
 }
@@ -85,11 +85,13 @@ export function pageOf(record: RunRecord, { offset, others, again = {}, nowMs }:
     ...(record.state !== 'failed' && { diagnostics: [] }),
     again,
     findings: findingsOf({ ...record, sections: others }),
-    sections: record.sections.map((section) => ({
-      ...section,
-      offset,
-      notes: filter === undefined ? section.notes : [`rows that contain ${JSON.stringify(filter)}`, ...section.notes],
-    })),
+    sections: record.sections.map((section) =>
+      withStackNote({
+        ...section,
+        offset,
+        notes: filter === undefined ? section.notes : [`rows that contain ${JSON.stringify(filter)}`, ...section.notes],
+      }),
+    ),
     elsewhere: filledSections(others).filter(({ name }) => !shown.has(name)),
   };
 }
@@ -128,8 +130,7 @@ export function nextCalls({ run, sections, elsewhere, refusal, again = {} }: Run
     return [`get_result(${id}, wait=${waitS})`, `manage_runs(action="stop", ${id})`];
   }
   if (refusal !== undefined) return [];
-  if (sections.length === 0 && elsewhere.length === 0)
-    return ['list_probes(filter="…", fields=true)', `exec_program(… timeout=${longer(run.timeoutMs)})`];
+  if (sections.length === 0 && elsewhere.length === 0) return probeCalls(run);
 
   const more = sections.find(({ offset, rows, total }) => offset + rows.length < total);
   // A cell of a table has no room for a stack; folded stacks are whole.
@@ -150,6 +151,13 @@ export function nextCalls({ run, sections, elsewhere, refusal, again = {} }: Run
 
 const holdsStacks = ({ rows }: AnswerSection): boolean =>
   rows[0]?.some((cell) => parseStacks(cell) !== undefined) ?? false;
+
+const NAMELESS = "user stacks are addresses: the sandbox keeps bpftrace from the programs' files";
+
+const withStackNote = (section: AnswerSection): AnswerSection =>
+  section.rows.some((row) => row.some((cell) => parseStacks(cell)?.some(isNamelessStack)))
+    ? { ...section, notes: [...section.notes, NAMELESS] }
+    : section;
 
 /** True for a histogram that is shown by its percentiles. */
 export const isSummary = ({ type, columns }: Pick<AnswerSection, 'type' | 'columns'>): boolean =>
@@ -181,8 +189,7 @@ function summary(section: Section): Section {
 function refusalOf({ state, reason, diagnostics, probes }: RunRecord): Refusal | undefined {
   if (state !== 'failed') return undefined;
   const first = diagnostics.find(({ severity }) => severity === 'error') ?? diagnostics[0];
-  const code =
-    reason === 'invalid' ? 'program.invalid' : reason === 'unloadable' ? 'program.unloadable' : 'trace.launch';
+  const code = reason === 'invalid' ? 'program.invalid' : first === undefined ? 'trace.launch' : 'program.unloadable'; // it came to read the program
   const attached = probes.attached ?? 0;
   return {
     code,
@@ -197,9 +204,10 @@ function refusalOf({ state, reason, diagnostics, probes }: RunRecord): Refusal |
 function findingsOf(record: RunRecord): readonly string[] {
   const { state, timing, probes, account, sections } = record;
   if (state === 'running' || state === 'failed') return [];
-  if (account.droppedByLimit.events > 0) return [TOO_MANY];
-  if (sections.some(({ total }) => total > 0)) return [];
-  if (account.droppedMaps > 0) return [];
+  const filled = filledSections(sections);
+  const lost = timing.armedMs === undefined ? [] : lostOf(record, filled);
+  if (account.droppedByLimit.events > 0) return [TOO_MANY, ...lost];
+  if (lost.length > 0 || filled.length > 0 || account.droppedMaps > 0) return lost;
   if (timing.armedMs === undefined) return ['The run ended before its probes were attached.'];
   const seconds = (((timing.endedMs ?? timing.armedMs) - timing.armedMs) / 1000).toFixed(1);
   const attached = `${counted(probes.attached ?? probes.asked, 'probe')} ${probes.attached === 1 ? 'was' : 'were'} attached for ${seconds} s and`;
@@ -211,10 +219,29 @@ function findingsOf(record: RunRecord): readonly string[] {
   ];
 }
 
+/** Maps come at the end of a run, so one whose end is missing has lost them. */
+function lostOf({ state, reason, source, account }: RunRecord, filled: readonly Section[]): readonly string[] {
+  if (state !== 'interrupted' || account.nodeCost?.runs === 0) return [];
+  if (filled.some(({ type }) => type !== 'events')) return [];
+  if (filled.length > 0 && !source.includes('@')) return [];
+  return [`What was ${filled.length > 0 ? 'counted in maps' : 'collected'} is lost: ${REASONS[reason]}.`];
+}
+
 const TOO_MANY = 'More was printed than is kept. Count in a map instead, such as @[comm] = count().';
 
 const TRY = 'Reproduce the load while it runs, trace longer, or check the probe and its predicate.';
 
-const longer = (timeoutMs: number): number => Math.min(600, Math.max(30, Math.round((timeoutMs / 1000) * 3)));
+/** The call that shows what a run that found nothing was attached to; none for one whose end is not known. */
+function probeCalls({ state, source }: RunHeader): readonly string[] {
+  const point = state === 'interrupted' ? undefined : LISTED_POINT.exec(source.replace(COMMENT, ' '))?.[1];
+  return point === undefined ? [] : [`list_probes(filter="${point}", fields=true)`];
+}
+
+const COMMENT = /\/\*[\s\S]{0,2000}?\*\/|\/\/.*/g;
+
+// The first attach point of a kind that list_probes lists; a slash belongs to the path of a program, elsewhere it
+// begins the predicate.
+const LISTED_POINT =
+  /(?<![\w@$.:])((?:tracepoint|rawtracepoint|rt|t|fentry|fexit|kfunc|kretfunc|fr?|kprobe|kretprobe|kr?):[\w:*?.]{1,150}|(?:uprobe|uretprobe|ur?|usdt|U):[\w:*?./+-]{1,150})/;
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

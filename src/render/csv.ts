@@ -15,5 +15,6 @@ function field(value: Value): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-// A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); an apostrophe makes it text.
-const inert = (text: string): string => (/^[=+\-@\t\n＝＋－＠]/.test(text) ? `'${text}` : text);
+// A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); an apostrophe makes it text. A carriage
+// return is escaped already, and a minus before numbers alone harms nobody.
+const inert = (text: string): string => (/^(?:[=+@\t]|-(?![-\d.,]*$))/.test(text) ? `'${text}` : text);

@@ -14,7 +14,7 @@ export function renderFacts(facts: NodeFacts): string {
     `BTF ${yes(facts.btf)}, tracefs ${yes(facts.tracefs)}, lockdown ${facts.lockdown}, Landlock ${yes(facts.landlock)}, cgroups ${cgroups.layout}${cgroups.path === undefined ? '' : ` (${cgroups.path})`}`,
     `probe kinds that attach: ${listed(available)}`,
     `probe kinds that do not: ${listed(missing)}`,
-    `kernel: ${counted(features.helpers.length, 'helper')}; map types: ${listed(features.maps)}; program types: ${listed(features.programs)}`,
+    `helpers: ${grouped(features.helpers.length)} (list_helpers says which functions need one)`,
     `sandbox: ${[sandbox.state, ...sandbox.missing.map((part) => `missing ${part}`), ...sandbox.notes].join('; ')}`,
     `limits: ${listed(Object.entries(limits).map(([name, value]) => `${name} ${grouped(value)}`))}`,
     `slots: ${slots.taken} of ${slots.total} taken; store: ${counted(store.runs, 'run')}, ${byteCount(store.bytes)} of ${byteCount(store.maxBytes)}`,

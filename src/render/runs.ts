@@ -1,42 +1,57 @@
 import type { Column, RunHeader } from '../trace/ports.ts';
 import { shorten } from './escape.ts';
-import { byteCount, counted, instant, verdict } from './sentences.ts';
+import { counted, verdict } from './sentences.ts';
 import { renderRows } from './table.ts';
 
-const COLUMNS: readonly Column[] = [
-  { name: 'run_id', type: 'text' },
-  { name: 'state', type: 'text' },
-  { name: 'asked', type: 'text' },
-  { name: 'expires', type: 'text' },
-  { name: 'size', type: 'number' },
-  { name: 'name', type: 'text' },
-  { name: 'program', type: 'text' },
-];
+const COLUMNS: readonly Column[] = ['run_id', 'state', 'asked', 'program'].map((name) => ({ name, type: 'text' }));
 
-/** The most runs that one list shows. */
-export const LISTED_RUNS = 50;
+/** The most runs that one list reads, and the most that it shows. */
+export const READ_RUNS = 200;
+const SHOWN_RUNS = 20;
 
-/** The runs that a caller may read, newest first, a line each; of more than `LISTED_RUNS` it says that there are more. */
+/** The runs that a caller may read, newest first, a line each; of programs that were refused only how many there are. */
 export function renderRuns(runs: readonly RunHeader[], nowMs: number): string {
   if (runs.length === 0) return 'no runs yet; exec_program starts one';
-  const rows = runs
-    .slice(0, LISTED_RUNS)
-    .map((run) => [
-      run.id,
-      verdict(run, nowMs),
-      instant(run.timing.askedMs),
-      expiry(run),
-      byteCount(run.bytes),
-      run.name ?? null,
-      shorten(run.source.trim().replace(/\s+/g, ' '), 60),
-    ]);
-  const title =
-    runs.length > LISTED_RUNS ? `the newest ${LISTED_RUNS} runs, there are more` : counted(runs.length, 'run');
-  return [title, renderRows({ columns: COLUMNS, rows }), 'next: get_result(run_id="…")'].join('\n');
+  const started = runs.filter((run) => !isRefused(run));
+  const shown = started.slice(0, SHOWN_RUNS);
+  const refused = runs.length - started.length;
+  return [
+    shown.length < started.length
+      ? `the newest ${shown.length} of ${countOf(started, runs)}`
+      : counted(started.length, 'run'),
+    ...(shown.length > 0 ? [renderRows({ columns: COLUMNS, rows: shown.map((run) => rowOf(run, nowMs)) })] : []),
+    ...(refused > 0 ? [`${counted(refused, 'refused program')} ${refused === 1 ? 'is' : 'are'} not shown`] : []),
+    ...(shown.length > 0 ? ['next: get_result(run_id="…")'] : []),
+  ].join('\n');
 }
 
-const expiry = ({ kept, expiresMs }: RunHeader): string | null =>
-  kept ? 'kept' : expiresMs === undefined ? null : instant(expiresMs);
+const isRefused = ({ reason }: RunHeader): boolean => reason === 'invalid' || reason === 'unloadable';
+
+const countOf = (started: readonly RunHeader[], runs: readonly RunHeader[]): string =>
+  runs.length < READ_RUNS ? counted(started.length, 'run') : `${counted(started.length, 'run')} or more`;
+
+function rowOf(run: RunHeader, nowMs: number): readonly string[] {
+  const { state, reason, kept, name, source } = run;
+  const words = state === 'complete' ? state : state === 'running' ? verdict(run, nowMs) : `${state} (${reason})`;
+  const program = shorten(source.trim().replace(/\s+/g, ' '), 60);
+  return [
+    run.id,
+    kept ? `${words}, kept` : words,
+    age(nowMs - run.timing.askedMs),
+    name === undefined ? program : `${JSON.stringify(name)} ${program}`,
+  ];
+}
+
+const age = (ms: number): string => {
+  const [unitMs, unit] = AGES.find(([least]) => ms >= least) ?? [1_000, 's'];
+  return `${Math.max(0, Math.floor(ms / unitMs))} ${unit} ago`;
+};
+
+const AGES = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+] as const;
 
 /** What a change has made of a run, in a sentence. */
 export function renderChange(run: RunHeader, action: 'keep' | 'rename' | 'delete'): string {

@@ -3,8 +3,9 @@ import type { Value } from '../trace/value.ts';
 // `vfs_read+12`, `0x7f51a2233829`, `7f51a2233829 syscall+25 (/usr/lib/libc.so.6)`, `operator new(unsigned long)+4`.
 const FRAME = /\+\d+\s*$|\s\([^()]*\)\s*$|^\s*\S+\s*$/;
 
-// A part of a key that begins and ends with a newline and has one frame a line; a stack without frames is one newline.
-const STACK = /(?<=^|,)\n((?:[^\n]+\n)*)(?=,|$)/g;
+// A part of a key that begins and ends with a newline and has one frame a line; a stack without frames is one newline. A
+// line that begins with a comma is the next part.
+const STACK = /(?<=^|,)\n((?:(?!,)[^\n]+\n)*)(?=,|$)/g;
 
 /** A part of a key: text, or the frames of a stack, innermost first. */
 export type KeyPart = string | readonly string[];
@@ -39,3 +40,10 @@ const nameOf = (frame: string): string =>
 
 /** A frame without its offset, so that two addresses in one function are one. */
 export const functionOf = (frame: string): string => frame.replace(/\+\d+$/, '');
+
+// Hexadecimal with or without `0x`; `perf` mode has it twice, and a key has no space between them.
+const ADDRESS = /^(?:[0-9a-f]{1,16})?(?:0x)?[0-9a-f]{1,16}$/;
+
+/** True for a stack of a process, not of the kernel, whose frames are all without names. */
+export const isNamelessStack = (part: KeyPart): boolean =>
+  typeof part !== 'string' && !/^(?:0x)?ffff/.test(part[0] ?? 'ffff') && part.every((frame) => ADDRESS.test(frame));

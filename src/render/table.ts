@@ -40,7 +40,9 @@ function duration({ timing, timeoutMs, state }: RunHeader): string {
   if (timing.armedMs === undefined) return `asked for at ${instant(timing.askedMs)}`;
   if (state === 'running' || timing.endedMs === undefined)
     return `${timeoutMs / 1000} s from ${instant(timing.armedMs)}`;
-  return `${((timing.endedMs - timing.armedMs) / 1000).toFixed(1)} s from ${instant(timing.armedMs)}`;
+  const lastedMs = timing.endedMs - timing.armedMs;
+  const asked = lastedMs - timeoutMs > 1_000 ? `${timeoutMs / 1000} s asked, ` : '';
+  return `${asked}${(lastedMs / 1000).toFixed(1)} s from ${instant(timing.armedMs)}`;
 }
 
 /** A program that could not run: the error, the caller's own line with a mark under it, what to do. */
@@ -72,10 +74,17 @@ export function sectionLines(section: AnswerSection): readonly string[] {
     case 'map':
     case 'stats':
     case 'hist':
-    case 'tseries':
       return section.rows.length === 0 ? [title] : [title, renderRows(section)];
+    case 'tseries':
+      return section.rows.length === 0
+        ? [title]
+        : [title, renderRows({ ...section, rows: section.rows.map(toMillis) })];
   }
 }
+
+/** Starts of intervals without the nanoseconds, where these are none. */
+const toMillis = (row: readonly Value[]): readonly Value[] =>
+  row.map((value) => (typeof value === 'string' ? value.replace(/^([-\d]+ [:\d]+\.\d{3})0{6}$/, '$1') : value));
 
 /** What a reader must know of the sections, each thing once. */
 function noteLines({ sections }: RunAnswer): readonly string[] {

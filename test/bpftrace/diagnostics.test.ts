@@ -54,6 +54,8 @@ describe('what is left out', () => {
     'WARNING: Total lost event count: 2363',
     'stdin:1:38-50: WARNING: Addrspace mismatch\nx\n~',
     'stdin:1:50-60: WARNING: Return value discarded.\nx\n~',
+    "stdin:1:109-128: WARNING: signed operands for '/' can lead to undefined behavior (cast to unsigned to silence warning)\nx\n~",
+    'stdin:1:109-114: WARNING: Expression of type: uint64 being cast to type: int64. This may cause unexpected results. Use an explicit cast to suppress this warning.\nx\n~',
     'Clang parse error',
     "/etc/hostname:1:1: error: unknown type name 'secret'",
     'ERROR: Include headers with missing type definitions or install BTF information to your system.',

@@ -118,6 +118,15 @@ export function isRunning(pid: number): boolean {
   }
 }
 
+/** A program that bpftrace compiles for many seconds. */
+export const BOMB = 'begin { unroll(100) { unroll(100) { @a = 1; } } }';
+
+/** Hundredths of a second of CPU that a process has used. */
+export function cpuTicksOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return Number(fields[11]) + Number(fields[12]);
+}
+
 /** Children of a process that have bpftrace in their command line. */
 export function bpftraceChildrenOf(parent: number = process.pid): number[] {
   return readdirSync('/proc')

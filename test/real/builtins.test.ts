@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { parseBtf } from '../../src/bpftrace/btf.ts';
 import { featuresOf } from '../../src/bpftrace/facts.ts';
-import { writeFunctions } from '../../src/bpftrace/functions.ts';
+import { createFunctionNames } from '../../src/bpftrace/functions.ts';
 import { BUILTINS } from '../../src/program/builtins.ts';
 import { parseProgram } from '../../src/program/program.ts';
 import { bpftraceCommand, canTrace } from '../helpers/machine.ts';
@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 // Functions of the kernel are looked up in this list, so that examples compile also where they cannot be attached.
 const functions = join(folder, 'functions');
-await writeFunctions(functions);
+createFunctionNames(functions).refresh();
 const libc = /(\/\S*\/(?:libc[.-]|ld-musl-)\S*)$/m.exec(readFileSync('/proc/self/maps', 'utf8'))?.[1] ?? '';
 
 /** What bpftrace says of a program that it may only compile; empty when it accepts it. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { writeFunctions } from '../../src/bpftrace/functions.ts';
+import { createFunctionNames } from '../../src/bpftrace/functions.ts';
 import { createKernel } from '../../src/bpftrace/kernel.ts';
 import { silentLog } from '../../src/log.ts';
 import { bpftraceCommand, canTrace } from '../helpers/machine.ts';
@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'kerntap-kernel-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const functions = join(folder, 'functions');
-await writeFunctions(functions);
+createFunctionNames(functions).refresh();
 const [file = 'bpftrace', ...first] = [...bpftraceCommand, '--traceable-functions', functions];
 
 const kernel = createKernel({ query, attach, version: '0.27.0', bundled: true, log: silentLog });

@@ -42,6 +42,21 @@ describe.skipIf(!canTrace)('a server that is killed with SIGKILL [needs root and
     await until(() => stats() === statsBefore, 'statistics as before');
   });
 
+  test('is also swept by a server that started before', async () => {
+    using folder = temporaryFolder();
+    const statsBefore = stats();
+    await using own = await createTestTracer({ runDir: folder.path, sweepEveryMs: 50 });
+    const script = join(projectRoot, 'test/helpers/tracer-process.ts');
+    const program = 'interval:ms:10 { @ = count(); }';
+    const server = spawn(process.execPath, [script, folder.path, program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise<void>((resolve) => server.stdout.once('data', () => resolve()));
+    expect(stats()).not.toBe('0');
+    server.kill('SIGKILL');
+    await until(() => own.events.some(({ event }) => event === 'sweep.removed'), 'a sweep');
+    await until(() => stats() === statsBefore, 'statistics as before');
+    expect(readdirSync(folder.path)).toHaveLength(1);
+  });
+
   test('is swept only when it is dead: a living one keeps its folder and its run', async () => {
     using folder = temporaryFolder();
     await using first = await createTestTracer({ runDir: folder.path });

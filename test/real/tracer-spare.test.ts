@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseProgram } from '../../src/program/program.ts';
 import { canTrace } from '../helpers/machine.ts';
-import { bpftraceChildrenOf, createTestTracer, isRunning, scalar, type TestTracer } from '../helpers/tracer.ts';
+import {
+  BOMB,
+  bpftraceChildrenOf,
+  cpuTicksOf,
+  createTestTracer,
+  isRunning,
+  scalar,
+  type TestTracer,
+} from '../helpers/tracer.ts';
 import { until } from '../helpers/until.ts';
 
 /** The pid of the one bpftrace that waits for its program. */
@@ -60,6 +68,28 @@ describe.skipIf(!canTrace)('the warm spare [needs root and BPF]', () => {
     const end = await own.run('begin { @a = 1; exit(); }').end; // whether it was seen to be dead or not
     expect(end).toMatchObject({ state: 'complete', reason: 'exit' });
     expect(scalar(end, '@a')).toBe(1);
+  });
+
+  test('is not tried again with a program that is too large to compile', async () => {
+    await using own = await createTestTracer({ spare: true, armCpuMs: 500 });
+    own.tracer.warm();
+    const spare = await waitingSpare();
+    const end = await own.run(BOMB).end;
+    expect(end).toMatchObject({ state: 'failed', reason: 'not_armed' });
+    expect(own.events).toEqual([{ event: 'trace.not_armed', pid: spare, why: 'too_large' }]);
+  });
+
+  test('that crashes while it compiles is not replaced: its program would crash the next one, too', async () => {
+    await using own = await createTestTracer({ spare: true });
+    own.tracer.warm();
+    const spare = await waitingSpare();
+    const { end } = own.run(BOMB);
+    await until(() => cpuTicksOf(spare) > 80, 'it compiles');
+    process.kill(spare, 'SIGSEGV');
+    const { state, reason, diagnostics } = await end;
+    expect({ state, reason }).toEqual({ state: 'failed', reason: 'crashed' });
+    expect(diagnostics[0]?.message).toBe('bpftrace crashed while compiling this program (SIGSEGV)');
+    expect(own.events.map(({ event }) => event)).not.toContain('spare.broken');
   });
 
   test('whose folder was removed is replaced by a cold start', async () => {

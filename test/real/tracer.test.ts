@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test, vi } from 'vitest';
 import { SOFT_STOP } from '../../src/program/program.ts';
 import type { Program } from '../../src/trace/ports.ts';
 import { canTrace } from '../helpers/machine.ts';
 import {
+  BOMB,
   bpfProgramIds,
   bpftraceChildrenOf,
   createTestTracer,
+  isRunning,
   programsOf,
   scalar,
   startGetppid,
@@ -173,6 +175,58 @@ describe.skipIf(!canTrace)('a trace on the real kernel [needs root and BPF]', ()
     expect(run.events).toEqual([]);
   });
 
+  test('a program that takes too much CPU to compile is ended and told so, by a check, too', async () => {
+    await using own = await createTestTracer({ armCpuMs: 1_000 });
+    const end = await own.run(BOMB).end;
+    expect(end).toMatchObject({ state: 'failed', reason: 'not_armed', attached: 0 });
+    expect(end.diagnostics[0]).toEqual({
+      severity: 'error',
+      message: 'the program is too large to compile within 1 s of CPU',
+      remedy: 'use fewer or smaller unroll blocks and fewer probes',
+    });
+    expect(bpftraceChildrenOf()).toEqual([]);
+    const checked = await own.tracer.check(unadmitted(BOMB), new AbortController().signal);
+    expect(checked[0]).toEqual(end.diagnostics[0]);
+  });
+
+  test('does not end before it began when the clock is set back meanwhile', async () => {
+    await using own = await createTestTracer();
+    const run = own.run('interval:ms:10 { @ = count(); }');
+    await run.armed;
+    vi.setSystemTime(0);
+    try {
+      run.stop('stopped');
+      const { armedMs, endedMs } = await run.end;
+      expect(endedMs).toBeGreaterThan(armedMs ?? Infinity);
+      expect(Number.isInteger(endedMs)).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('is ended and reaped without its stop sequence when the server is in a hurry', async () => {
+    const own = await createTestTracer({ spare: true });
+    const flood = own.run(FLOOD);
+    const compiling = own.run(BOMB);
+    await flood.armed;
+    const children = bpftraceChildrenOf();
+    expect(children).toHaveLength(2);
+    const hurry = new AbortController();
+    const closed = own.tracer.close(hurry.signal);
+    hurry.abort();
+    await closed;
+    expect(children.some(isRunning)).toBe(false);
+    expect(bpftraceChildrenOf()).toEqual([]);
+    expect(await flood.end).toMatchObject({ state: 'interrupted', reason: 'killed' });
+    expect(await compiling.end).toMatchObject({
+      state: 'failed',
+      reason: 'crashed',
+      diagnostics: [{ message: 'bpftrace ended before its probes were attached (SIGTERM)' }],
+    });
+    expect(readdirSync(own.runDir)).toEqual([]);
+    await own[Symbol.asyncDispose]();
+  });
+
   test.each([
     ['a syntax error', 'begin { @a = }', 'invalid'],
     ['a name that does not exist', 'tracepoint:kerntap:nothing { @ = count(); }', 'invalid'],
@@ -208,7 +262,9 @@ describe.skipIf(!canTrace)('a trace on the real kernel [needs root and BPF]', ()
 
   test('a config block cannot raise the limits of the environment', async () => {
     await using own = await createTestTracer();
-    const end = await own.run('config = { max_map_keys = 100000 } begin { for ($i : 0..9000) { @[$i] = 1; } }').end;
+    const end = await own.run(
+      unadmitted('config = { max_map_keys = 100000 } begin { for ($i : 0..9000) { @[$i] = 1; } }'),
+    ).end;
     expect(end).toMatchObject({ state: 'truncated', reason: 'map_full' });
     expect(end.maps[0]?.total).toBe(4_096);
   });

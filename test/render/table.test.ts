@@ -98,6 +98,46 @@ test('stacks beside other parts of a key are read, too, and the next call has th
   expect(text).toContain(`next: get_result(run_id="${record.id}", section="@", format="folded")`);
 });
 
+test.each([
+  ['as bpftrace prints it', '\n        0x7f6d775613e8\n        0x8759e0fc20e72349\n'],
+  ['in a key without spaces, of perf mode', 'nginx,\n\t7f9cc4d0ec500x7f9cc4d0ec50([unknown])\n'],
+  ['beside a stack of the kernel', '\nschedule+35\n,\n0x7f6d77319d77\n0\n'],
+])('a stack of addresses alone has the reason, %s', (_title, stack) => {
+  expect(overview(recordOf({ sections: [mapSection('@', [[stack, 1]])] }))).toContain(
+    "\nnote: user stacks are addresses: the sandbox keeps bpftrace from the programs' files (@)\n",
+  );
+});
+
+test.each([
+  ['with a name', '\n0x7f6d775613e8\nmain+4\n'],
+  ['without frames', '\n'],
+  ['of the kernel in raw mode', '\nffffffff822010c9\n'],
+])('a stack %s needs no reason', (_title, stack) => {
+  expect(overview(recordOf({ sections: [mapSection('@', [[stack, 1]])] }))).not.toContain('note:');
+});
+
+test('intervals keep their order, and lose nanoseconds where there are none', () => {
+  const series = {
+    ...mapSection('@t', [
+      ['2026-11-22 18:33:47.400000000', 9],
+      ['2026-11-22 18:33:47.600000000', 1],
+      ['2026-11-22 18:33:47.600300000', 5],
+    ]),
+    type: 'tseries',
+  } as const;
+  expect(overview(recordOf({ sections: [series] }))).toMatch(
+    /18:33:47\.400 +9\n.*18:33:47\.600 +1\n.*18:33:47\.600300000 +5\n/,
+  );
+});
+
+test.each([
+  [5_900, '5 s asked, 5.9 s from', false],
+  [7_200, '5 s asked, 7.2 s from', true],
+])('a run of 5 s that took %i ms says what was asked where it took more than a second longer', (tookMs, said, is) => {
+  const timing = { askedMs: ASKED_MS, armedMs: ASKED_MS, endedMs: ASKED_MS + tookMs };
+  expect(overview(recordOf({ timeoutMs: 5_000, timing })).includes(said)).toBe(is);
+});
+
 test('a map that was printed on the way has a line a key, the largest at the end', () => {
   const items = Array.from({ length: 12 }, (_, at) => [`key${at}`, at]);
   const printed = { record: [['@c', items]] } as const;
@@ -122,8 +162,41 @@ describe('nothing seen is an answer', () => {
   ])('%s', (_title, nodeCost, finding) => {
     const text = overview(recordOf({ probes, account: { nodeCost } }));
     expect(text).toContain(finding);
-    expect(text).toContain('next: list_probes(filter="…", fields=true) | exec_program(… timeout=30)');
+    expect(text).toMatch(/\nnext: list_probes\(filter="tracepoint:syscalls:sys_enter_openat", fields=true\)$/);
     expect(text.length / 4).toBeLessThan(150);
+  });
+
+  test.each([
+    ['/* kprobe:x */ BEGIN { } // t:a:b\nrt:sched_switch/pid == 1/{ @ = count(); }', 'rt:sched_switch'],
+    ['uprobe:/usr/lib/libc.so.6:mal*,uprobe:/bin/sh:x { @ = count(); }', 'uprobe:/usr/lib/libc.so.6:mal*'],
+    ['tracepoint:a:b\u202e"x { }', 'tracepoint:a:b'],
+  ])('the next call for %j looks at its first probe', (source, filter) => {
+    expect(overview(recordOf({ source }))).toContain(`next: list_probes(filter="${filter}", fields=true)`);
+  });
+
+  test('there is no next call for probes that no list has', () => {
+    expect(overview(recordOf({ source: 'interval:s:1 { }' }))).not.toContain('next:');
+  });
+
+  test.each([
+    ['killed', [], 'What was collected is lost: bpftrace was killed from outside.'],
+    [
+      'server_died',
+      [eventsSection([['printf', 'x']])],
+      'What was counted in maps is lost: the server died while it ran.',
+    ],
+  ] as const)('but what a run that was %s had collected is lost', (reason, sections, finding) => {
+    const text = overview(recordOf({ state: 'interrupted', reason, sections }));
+    expect(text).toContain(`\nfinding: ${finding}\n`);
+    expect(text).not.toContain('nothing was counted');
+    expect(text).not.toContain('next:');
+  });
+
+  test.each([
+    ['whose maps came', { sections: [mapSection('@', [['a', 1]])] }],
+    ['that only prints', { source: 'begin { printf("x"); }', sections: [eventsSection([['printf', 'x']])] }],
+  ])('nothing is said to be lost of an interrupted run %s', (_title, given) => {
+    expect(overview(recordOf({ state: 'interrupted', reason: 'no_end_marker', ...given }))).not.toContain('finding:');
   });
 
   test('and a flood is told what to do instead', () => {

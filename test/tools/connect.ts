@@ -1,5 +1,6 @@
 import { Client, InMemoryTransport } from '@modelcontextprotocol/client';
 import * as z from 'zod';
+import { LOCAL_CALLER } from '../../src/access/access.ts';
 import { createLog, type Log } from '../../src/log.ts';
 import { createMcpFactory } from '../../src/mcp/server.ts';
 import { BUILTINS } from '../../src/program/builtins.ts';
@@ -16,7 +17,10 @@ export type ToolResult = z.output<typeof Result> & { readonly text: string };
 export function createFactory(node: NodeApi) {
   const lines: string[] = [];
   const log: Log = createLog((line) => lines.push(line));
-  return { factory: createMcpFactory({ node, helpers: BUILTINS, log, version: '0.1.0' }), lines };
+  return {
+    factory: createMcpFactory({ node, helpers: BUILTINS, log, version: '0.1.0', localCaller: LOCAL_CALLER }),
+    lines,
+  };
 }
 
 /** A real client of the product's server on `node`, without a socket between them. */

@@ -13,7 +13,7 @@ test('bpf_info tells what works, what does not and why, within 400 tokens', asyn
     'BTF yes, tracefs yes, lockdown none, Landlock yes, cgroups hybrid (/sys/fs/cgroup/unified)',
     'probe kinds that attach: tracepoint, profile',
     'probe kinds that do not: kprobe (this kernel has none)',
-    'kernel: 2 helpers; map types: hash, array; program types: tracepoint',
+    'helpers: 2 (list_helpers says which functions need one)',
     'sandbox: degraded; missing landlock: the kernel has none',
     'limits: maxTimeoutS 600',
     'slots: 1 of 8 taken; store: 12 runs, 1.2 MiB of 512.0 MiB',

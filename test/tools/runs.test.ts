@@ -120,11 +120,27 @@ describe('get_result', () => {
     return { ...(await server.call('get_result', { run_id: run.id, ...args })), asked };
   }
 
-  test('reads the first section that has rows and names the others', async () => {
+  test('reads a histogram before maps and names the others', async () => {
     const { text } = await get({});
-    expect(text).toContain('@opens: 50 of 312 rows');
-    expect(text).toContain('not shown: @us (2 rows), @stacks (1 row), events (2 rows)');
-    expect(text).toContain('section="@opens", offset=50');
+    expect(text).toContain('@us: 1 of 1 key\n');
+    expect(text).toContain('not shown: @opens (312 rows), @stacks (1 row), events (2 rows)');
+  });
+
+  test('reads the largest map that counts before one that only remembers, and events last', async () => {
+    const counts = recordOf({
+      source: 'a:b:c { @s[tid] = nsecs; @few = count(); @n[comm, str(args.x)] = count(); @n[1]++ }',
+      sections: [
+        mapSection('@few', [[7]]),
+        mapSection('@s', rows(400)),
+        mapSection('@n', rows(30)),
+        eventsSection([['printf', 'x']]),
+      ],
+    });
+    await using server = await connect(createFakeNode({ runs: [counts] }).node);
+    const { text } = await server.call('get_result', { run_id: counts.id, limit: 5 });
+    expect(text).toContain('@n: 5 of 30 rows');
+    expect(text).toContain('not shown: @few (1 row), @s (400 rows), events (1 row)');
+    expect(text).toContain('section="@n", limit=5, offset=5');
   });
 
   test('takes execution_id, waits, and pages', async () => {
@@ -193,7 +209,7 @@ describe('get_result', () => {
     const { text, structuredContent } = await get({ format: 'json', limit: 500 });
     expect(structuredContent).toEqual(JSON.parse(text));
     expect(structuredContent).toMatchObject({
-      sections: [{ name: '@opens', total: 312 }, { name: '@us', rows: [] }, {}, {}],
+      sections: [{ name: '@us', total: 1 }, { name: '@opens', rows: [], total: 312 }, {}, {}],
     });
   });
 
@@ -239,9 +255,28 @@ describe('manage_runs', () => {
     const runs = [recordOf({ name: 'opens', source: `BEGIN {\n${HOSTILE.escape} }` }), running({ kept: true })];
     await using server = await connect(createFakeNode({ runs }).node);
     const { text } = await server.call('manage_runs', { action: 'list' });
-    expect(text).toMatch(/^2 runs\n {2}run_id +state +asked +expires +size +name +program/);
-    expect(text).toContain('BEGIN { \\u{1b}[2J');
-    expect(text).toMatch(/running, \d+ s left +\S+ +kept/);
+    expect(text).toMatch(/^2 runs\n {2}run_id +state +asked +program/);
+    expect(text).toMatch(/complete +\d+ \w+ ago +"opens" BEGIN { \\u\{1b\}\[2J/);
+    expect(text).toMatch(/running, \d+ s left, kept +\d+ s ago/);
+  });
+
+  test('shows the newest 20, and of refused programs how many there are, within 1,000 tokens', async () => {
+    const refused = Array.from({ length: 7 }, () => recordOf({ state: 'failed', reason: 'invalid' }));
+    const others = Array.from({ length: 31 }, () => recordOf({ state: 'truncated', reason: 'stopped' }));
+    await using server = await connect(createFakeNode({ runs: [...refused, ...others] }).node);
+    const { text } = await server.call('manage_runs', { action: 'list' });
+    expect(text).toMatch(/^the newest 20 of 31 runs\n/);
+    expect(text.match(/truncated \(stopped\)/g)).toHaveLength(20);
+    expect(text).toContain(others[19]?.id);
+    expect(text).not.toContain(others[20]?.id);
+    expect(text).toContain('\n7 refused programs are not shown\n');
+    expect(text.length / 4).toBeLessThan(1_000);
+  });
+
+  test('lists refused programs alone, too', async () => {
+    const runs = [recordOf({ state: 'failed', reason: 'unloadable' })];
+    await using server = await connect(createFakeNode({ runs }).node);
+    expect((await server.call('manage_runs', { action: 'list' })).text).toBe('0 runs\n1 refused program is not shown');
   });
 
   test('stops a run and answers what it collected', async () => {

@@ -3,7 +3,7 @@ import { KerntapError } from '../../errors.ts';
 import { filledSections, OVERVIEW_ROWS, overviewOf, pageOf, programOf } from '../../render/answer.ts';
 import { FORMATS, type Format } from '../../render/index.ts';
 import { parseStacks } from '../../render/stack.ts';
-import type { Section } from '../../trace/ports.ts';
+import type { RunRecord, Section } from '../../trace/ports.ts';
 import { defineTool } from '../tool.ts';
 import { answerIn, PAGE_CHARS, RowCount, RunIdText } from './run-answer.ts';
 
@@ -14,7 +14,7 @@ export const getResult = defineTool({
   effect: 'reads',
   long: true,
   description:
-    'Reads a run, or waits for one that is not over. Without section: the first that has rows; the others are named. folded: stacks for a flame graph; raw: what was printed.',
+    'Reads a run, or waits for one that is not over. Without section: a histogram or statistics before counts; the others are named. folded: stacks for a flame graph; raw: what was printed.',
   input: z.strictObject({
     run_id: z.exactOptional(RunIdText),
     execution_id: z.exactOptional(RunIdText.describe('same as run_id')),
@@ -33,7 +33,7 @@ export const getResult = defineTool({
     const whole = await node.result(id, { waitMs: Math.round(wait * 1_000), offset: 0, limit: 1 }, call);
     const nowMs = Date.now();
     if (section === 'program') return answerIn(format, programOf(whole, nowMs), PAGE_CHARS);
-    const chosen = section ?? preferred(whole.sections, format)?.name;
+    const chosen = section ?? preferred(whole, format)?.name;
     if (chosen === undefined) return answerIn(format, overviewOf(whole, { rows: limit, nowMs }), PAGE_CHARS);
 
     const words = { ...(filter !== undefined && { filter }), ...(sort !== undefined && { sort }) };
@@ -57,9 +57,17 @@ const ID_REMEDY = 'pass the run_id of an earlier answer; manage_runs(action="lis
 
 const isShown = (format: Format) => format === 'table' || format === 'json';
 
-/** The section that a call means which names none: the first that has rows, for folded stacks the first with a stack. */
-function preferred(sections: readonly Section[], format: Format): Section | undefined {
+/**
+ * The section that a call means which names none. For folded stacks the first with a stack; else what was aggregated
+ * before what was counted, that before a map that only remembers (`@start[tid] = nsecs`), what was printed last.
+ */
+function preferred({ sections, source }: RunRecord, format: Format): Section | undefined {
   const filled = filledSections(sections);
   const stacks = filled.find(({ rows }) => rows[0]?.some((cell) => parseStacks(cell) !== undefined));
-  return (format === 'folded' ? stacks : undefined) ?? filled[0];
+  const counting = new Set(Array.from(source.matchAll(COUNTS), ([, name]) => name));
+  const rank = ({ name, type }: Section) => (type === 'events' ? 3 : type !== 'map' ? 0 : counting.has(name) ? 1 : 2);
+  const ranked = filled.toSorted((a, b) => rank(a) - rank(b) || (a.type === 'map' ? b.total - a.total : 0));
+  return (format === 'folded' ? stacks : undefined) ?? ranked[0];
 }
+
+const COUNTS = /(@\w*)(?:\[[^;\n]{0,300}?\])?\s{0,9}(?:\+\+|\+=|=\s{0,9}(?:count|sum|min|max)\()/g;

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { KerntapError } from '../../errors.ts';
 import { OVERVIEW_ROWS, overviewOf } from '../../render/answer.ts';
-import { LISTED_RUNS, renderChange, renderRuns } from '../../render/runs.ts';
+import { READ_RUNS, renderChange, renderRuns } from '../../render/runs.ts';
 import { defineTool } from '../tool.ts';
 import { answerIn, RUN_CHARS, RunIdText } from './run-answer.ts';
 
@@ -17,7 +17,7 @@ export const manageRuns = defineTool({
     name: z.exactOptional(z.string().min(1).max(64).describe('for rename')),
   }),
   async handle({ action, run_id, name }, { node, ...call }) {
-    if (action === 'list') return { text: renderRuns(await node.runs({ limit: LISTED_RUNS + 1 }, call), Date.now()) };
+    if (action === 'list') return { text: renderRuns(await node.runs({ limit: READ_RUNS }, call), Date.now()) };
     if (run_id === undefined) throw missing(action, 'run_id');
     switch (action) {
       case 'stop': {
