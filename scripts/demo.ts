@@ -12,11 +12,11 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 /** The fault: a shop that looks for its feature flags where nobody has put them, and goes on without a word. */
 const FAULTY = 'while :; do read -r flags < flags/checkout.json; read -r load < /proc/loadavg; sleep 0.05; done';
 
-const QUESTION = `tracepoint:syscalls:sys_enter_openat /comm == "checkout"/ { @name[tid] = args.filename; }
-tracepoint:syscalls:sys_exit_openat /comm == "checkout" && args.ret < 0/ {
-  @failed[str(@name[tid]), -args.ret] = count();
-}
-end { clear(@name); }`;
+const QUESTION = `tracepoint:syscalls:sys_enter_openat /comm == "checkout"/ { @name[tid] = str(args.filename); }
+tracepoint:syscalls:sys_exit_openat /@name[tid] != ""/ {
+  if (args.ret < 0) { @failed[@name[tid], -args.ret] = count(); }
+  delete(@name, tid);
+}`;
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort(new Error('stopped')));

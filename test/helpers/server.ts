@@ -94,10 +94,10 @@ export async function connectStdio(dataDir: string): Promise<{ client: McpClient
 /** An empty folder that whoever asks for it removes. */
 export const temporaryFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'kerntap-test-'));
 
-/** The environment without what would configure the server. */
+/** The environment without what would configure the server or decide on colours, as `CI` does for Node. */
 export const plainEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(?:KERNTAP_|npm_|NODE_OPTIONS|VITEST)/.test(name)),
+    Object.entries(process.env).filter(([name]) => !/^(?:KERNTAP_|npm_|NODE_OPTIONS|VITEST|(?:CI|NO_COLOR|FORCE_COLOR|COLORTERM)$)/.test(name)),
   );
 
 function follow(child: ChildProcess): KerntapProcess {
