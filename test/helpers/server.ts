@@ -97,7 +97,9 @@ export const temporaryFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'ke
 /** The environment without what would configure the server or decide on colours, as `CI` does for Node. */
 export const plainEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(?:KERNTAP_|npm_|NODE_OPTIONS|VITEST|(?:CI|NO_COLOR|FORCE_COLOR|COLORTERM)$)/.test(name)),
+    Object.entries(process.env).filter(
+      ([name]) => !/^(?:KERNTAP_|npm_|NODE_OPTIONS|VITEST|(?:CI|NO_COLOR|FORCE_COLOR|COLORTERM)$)/.test(name),
+    ),
   );
 
 function follow(child: ChildProcess): KerntapProcess {
