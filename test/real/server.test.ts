@@ -59,7 +59,7 @@ describe.skipIf(!canTrace)('the tools of a server [needs root and BPF]', () => {
       const run = runJson(await client.call('get_result', { run_id, section: '@ticks', format: 'json' }));
       expect(run).toMatchObject({ state: 'truncated', reason: 'stopped', probes: { asked: 1, attached: 1 } });
       expect(run.sections[0]?.rows).toEqual([[run.account.events]]);
-      expect(run.account.events).toBeGreaterThan(5);
+      expect(run.account.events).toBeGreaterThan(0);
       expect(tracesOf(server.pid)).toEqual([]);
     },
   );
