@@ -1,6 +1,6 @@
-import { chmod, writeFile } from 'node:fs/promises';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { bpftraceCommand, canTrace } from '../helpers/machine.ts';
 import { connect } from '../helpers/mcp-clients.ts';
 import { startServer, temporaryFolder } from '../helpers/server.ts';
@@ -43,6 +43,7 @@ test.skipIf(!canTrace)(
   'with a setpriv that knows no Landlock the sandbox is degraded, and said [needs root and BPF]',
   async () => {
     const folder = await temporaryFolder();
+    onTestFinished(() => rm(folder, { recursive: true }));
     const setpriv = join(folder, 'setpriv');
     // What Debian 12 has: the tool is there, the two options are not.
     await writeFile(
