@@ -1,17 +1,20 @@
-// Brings what kerntap needs and the machine lacks: `node scripts/setup.mjs [node] [packages] [bpftrace]`, without a name all.
+// Brings what kerntap needs and the machine lacks: `node scripts/setup.mjs [PART…]`, without a name what it needs to run.
 // Everything lands in node_modules and .cache of this checkout; the system stays as it is. What is there costs nothing.
 import { mkdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as bpftrace from './setup/bpftrace.mjs';
+import * as containers from './setup/containers.mjs';
 import { takeLock } from './setup/lock.mjs';
 import * as node from './setup/node.mjs';
 import * as packages from './setup/packages.mjs';
 import { endChildren } from './setup/run.mjs';
 import { Problem, say } from './setup/say.mjs';
+import * as vm from './setup/vm.mjs';
 
-const PARTS = { node, packages, bpftrace };
+const TO_RUN = ['node', 'packages', 'bpftrace'];
+const PARTS = { node, packages, bpftrace, containers, vm };
 const EX_CONFIG = 78; // sysexits.h: something is wrong with the machine, not with the program
 
 async function main(names) {
@@ -26,7 +29,7 @@ async function main(names) {
   if (unknown !== undefined) {
     throw new Problem(`There is no part "${unknown}" of the set-up. Name some of: ${Object.keys(PARTS).join(', ')}.`);
   }
-  const missing = () => (names.length === 0 ? Object.keys(PARTS) : names).filter((name) => !PARTS[name].isDone(root));
+  const missing = () => (names.length === 0 ? TO_RUN : names).filter((name) => !PARTS[name].isDone(root));
   if (missing().length === 0) return;
 
   mkdirSync(join(root, '.cache'), { recursive: true });

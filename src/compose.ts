@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -20,14 +21,21 @@ import { createMcpFactory } from './mcp/server.ts';
 import { serveStdio } from './mcp/stdio.ts';
 import { LONG_TOOLS } from './mcp/tools/index.ts';
 import { BUILTINS, nearestBuiltins } from './program/builtins.ts';
-import { MAX_PROGRAM_BYTES, parseProgram } from './program/program.ts';
+import { plainProgram } from './program/instrument.ts';
+import { MAX_PROGRAM_BYTES } from './program/program.ts';
 import { createRunStore } from './results/store.ts';
+import { createPodSource } from './targets/kubernetes.ts';
+import { inClusterServer } from './targets/kubernetes-api.ts';
+import { createCgroupfs } from './targets/runtimes/cgroupfs.ts';
+import { createCriRuntime } from './targets/runtimes/cri.ts';
+import { createDockerRuntime } from './targets/runtimes/docker.ts';
+import { createTargets } from './targets/targets.ts';
 import { createNode, type Node } from './trace/node.ts';
 import type { Access, CallContext, KernelFacts, NodeFacts, Progress, StoreUsage, TraceLimits } from './trace/ports.ts';
 import { createSlots, defaultSlots } from './trace/slots.ts';
 
 export { createRemoteNode } from './cluster/remote-node.ts';
-export type { KernelFacts, NodeApi, NodeFacts, RunRecord } from './trace/ports.ts';
+export type { KernelFacts, NodeApi, NodeFacts, RunRecord, RunRequest } from './trace/ports.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 
@@ -174,19 +182,35 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
   });
   const kernel = createKernel({
     query: tracer.query,
-    attach: (program, signal) => tracer.attach(parseProgram(program), signal),
+    attach: (program, signal) => tracer.attach(plainProgram(program), signal),
     version: installation.version,
     bundled: installation.bundled,
     log,
     ...(tracer.sandbox.missing.every((part) => !part.startsWith('landlock:')) && { landlock: true }), // it was tried
+  });
+  const apiServer = inClusterServer(process.env);
+  const pods = apiServer && createPodSource({ server: apiServer, node: nodeName, log });
+  const { hostRoot } = config;
+  const targets = createTargets({
+    runtimes: [
+      createCriRuntime({ hostRoot, log, ...(config.criSockets.length > 0 && { sockets: config.criSockets }) }),
+      createDockerRuntime({ hostRoot, log, ...(config.dockerSocket && { socket: config.dockerSocket }) }),
+      createCgroupfs({ hostRoot }),
+    ],
+    pods,
+    hostRoot,
+    nodeName,
+    log,
   });
   const slots = createSlots(defaultSlots, now);
   const node = createNode({
     access,
     kernel,
     nearestFunctions: nearestBuiltins,
+    nonce: randomUUID,
     slots,
     store,
+    targets,
     tracer,
     log,
     limits: { ...KEPT, maxTimeoutMs: maxTimeout * 1000, maxAttachPoints: MAX_ATTACH_POINTS },
@@ -215,6 +239,7 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     await closeSurfaces();
     await tracer.close(hurry);
     await store.close();
+    pods?.close();
   }
 
   return {

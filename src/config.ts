@@ -62,6 +62,23 @@ export const OPTIONS = {
     value: 'NAME',
     help: 'first part of every run id (default: the host name)',
   },
+  'host-root': {
+    schema: z.string().regex(/^(?:\/.*[^/])?$/, 'must be an absolute path without a slash at its end'),
+    value: 'DIR',
+    preset: '',
+    help: "where the host's /proc and cgroups are mounted (default: /)",
+  },
+  'cri-sockets': {
+    schema: List,
+    value: 'PATH,…',
+    preset: '',
+    help: 'sockets of CRI runtimes (default: where they usually are)',
+  },
+  'docker-socket': {
+    schema: z.string().min(1),
+    value: 'PATH',
+    help: 'socket of the Docker daemon (default: /var/run/docker.sock)',
+  },
   'max-timeout': {
     schema: z.coerce.number<string>().int().min(1).max(600),
     value: 'SECONDS',

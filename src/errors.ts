@@ -15,7 +15,26 @@ export const ERRORS = {
   },
   'program.unloadable': { status: 400, remedy: 'simplify the named probe: fewer loops, shorter strings, smaller maps' },
   'program.too_many_probes': { status: 400, remedy: 'use at most 64 attach points; narrow the wildcard' },
-  'target.unsupported': { status: 400, remedy: "leave target out or pass 'node'" },
+  'program.unscoped': {
+    status: 400,
+    remedy: 'use a probe that runs for the target, or pass unscoped="allow" to trace the node (needs node rights)',
+  },
+  'target.invalid': {
+    status: 400,
+    remedy: 'pass ns/pod, ns/pod/container, ns/deployment:name, container:ID, pid:N, cgroup:PATH, systemd:UNIT or node',
+  },
+  'target.not_found': { status: 404, remedy: 'list_targets shows what runs on this node' },
+  'target.ambiguous': { status: 409, remedy: 'pass one of the named candidates' },
+  'target.elsewhere': { status: 409, remedy: 'ask the kerntap of that node' },
+  'target.gone': {
+    status: 410,
+    remedy: 'list_targets shows what runs now; a container that restarts is followed by its pod',
+  },
+  'target.unsupported': { status: 400, remedy: 'pass a target of this node; list_targets shows them' },
+  'target.no_file': {
+    status: 404,
+    remedy: 'list_probes(filter="uprobe", target=…) names the binaries and libraries of the target',
+  },
   'run.unknown': { status: 404, remedy: 'list your runs with manage_runs(action="list"), or run the program again' },
   'run.expired': { status: 404, remedy: 'run the program again' },
   'run.no_section': { status: 404, remedy: 'ask for one of the named sections' },

@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
  * When a living process was started, in clock ticks since boot: with its pid it names the process, since a pid alone is
  * given again. Undefined for one that is gone or only waits to be reaped. (Fields 3 and 22 of proc_pid_stat(5).)
  */
-export function startTimeOf(pid: number | string): string | undefined {
+export function startTimeOf(pid: number | string, procFolder = '/proc'): string | undefined {
   let stat: string;
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    stat = readFileSync(`${procFolder}/${pid}/stat`, 'utf8');
   } catch {
     return undefined;
   }

@@ -1,26 +1,12 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { download, obstacleToDebian } from './debian.mjs';
+import { machine, obstacleToDebian, unpack } from './debian.mjs';
+import { keepOnly, megabytesIn } from './folder.mjs';
 import { findOnPath, run, sentence } from './run.mjs';
 import { Problem, say, step } from './say.mjs';
 import { isAtLeast, versionIn } from './version.mjs';
 
 const NEEDED = '0.24.2';
-const MACHINES = {
-  x64: { debian: 'amd64', triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' },
-  arm64: { debian: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
-};
-const machine = process.platform === 'linux' ? MACHINES[process.arch] : undefined;
 // util-linux comes along: Debian 12's own setpriv knows neither Landlock nor seccomp.
 const PROGRAMS = ['bpftrace', 'setpriv', 'prlimit'];
 
@@ -65,7 +51,7 @@ export async function bring(root) {
     say(`bpftrace ${version} of this machine: ${found.file}`);
     return;
   }
-  const obstacle = machine === undefined ? 'Debian has no package for this machine' : obstacleToDebian();
+  const obstacle = obstacleToDebian();
   if (obstacle !== undefined) {
     const here =
       found === undefined ? 'there is no bpftrace on PATH' : `${found.file} is ${version ?? 'of no known version'}`;
@@ -75,48 +61,34 @@ export async function bring(root) {
     );
     return;
   }
+  const wanted = {
+    suite: 'forky',
+    packages: ['bpftrace', 'util-linux'],
+    otherwise: `, or install bpftrace ${NEEDED} or newer and set KERNTAP_BPFTRACE to its path`,
+  };
   const notes = [];
-  await step('bpftrace and util-linux from Debian forky, about 70 MB', () => unpack(root, notes));
+  await step('bpftrace and util-linux from Debian forky, about 70 MB', () =>
+    unpack(unpacked(root), wanted, notes, async (folder) => {
+      trim(folder);
+      nameLoaders(folder);
+      return `${await started(folder)}, ${megabytesIn(folder)} MB on disk`;
+    }),
+  );
   notes.forEach(say);
 }
 
-async function unpack(root, notes) {
-  const fresh = `${unpacked(root)}.new`;
-  const apt = join(home(root), 'apt');
-  for (const folder of [fresh, apt]) rmSync(folder, { recursive: true, force: true });
-  const packages = await download(apt, machine.debian, ['bpftrace', 'util-linux'], notes);
-  mkdirSync(fresh, { recursive: true });
-  for (const file of packages) {
-    const { code, stderr } = await run('dpkg-deb', ['-x', file, fresh]);
-    if (code !== 0) throw new Problem(`A Debian package could not be unpacked: ${sentence(stderr)} Run this again.`);
-  }
-  trim(fresh);
-  nameLoaders(fresh);
-  const version = await started(fresh);
-  rmSync(unpacked(root), { recursive: true, force: true });
-  renameSync(fresh, unpacked(root));
-  rmSync(apt, { recursive: true, force: true });
-  return `${version}, ${Math.round(sizeOf(unpacked(root)) / 1e6)} MB on disk`;
-}
-
-/** Leaves the three programs and the libraries. */
+/** Leaves the three programs, the libraries, and bpftrace's own tools, which tests read. */
 function trim(folder) {
-  const keepOnly = (names, ...path) => {
-    for (const name of readdirSync(join(folder, ...path))) {
-      if (!names.includes(name)) rmSync(join(folder, ...path, name), { recursive: true });
-    }
-  };
-  keepOnly(['usr']);
-  keepOnly(['bin', 'lib'], 'usr');
-  keepOnly(PROGRAMS, 'usr/bin');
-  rmSync(join(folder, 'usr/lib', machine.triplet, 'gconv'), { recursive: true, force: true });
-}
-
-function sizeOf(folder) {
-  return readdirSync(folder, { withFileTypes: true }).reduce((bytes, entry) => {
-    const path = join(folder, entry.name);
-    return bytes + (entry.isDirectory() ? sizeOf(path) : lstatSync(path).size);
-  }, 0);
+  keepOnly(folder, ['usr']);
+  keepOnly(join(folder, 'usr'), ['bin', 'lib', 'sbin']);
+  keepOnly(join(folder, 'usr/bin'), PROGRAMS);
+  const programs = join(folder, 'usr/sbin');
+  if (existsSync(programs))
+    keepOnly(
+      programs,
+      readdirSync(programs).filter((name) => name.endsWith('.bt')),
+    );
+  rmSync(join(librariesIn(folder), 'gconv'), { recursive: true, force: true });
 }
 
 /** Starts all three by their own loader, as the server will, and returns bpftrace's version. */

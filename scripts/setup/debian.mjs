@@ -1,14 +1,21 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findOnPath, run, sentence } from './run.mjs';
 import { Problem } from './say.mjs';
 
-const SUITE = 'forky';
+const MACHINES = {
+  x64: { debian: 'amd64', triplet: 'x86_64-linux-gnu', loader: 'ld-linux-x86-64.so.2' },
+  arm64: { debian: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
+};
+/** What Debian calls this machine; undefined for one that it has no packages for. */
+export const machine = process.platform === 'linux' ? MACHINES[process.arch] : undefined;
+
 const KEYRINGS = ['gpg', 'pgp'].map((ending) => `/usr/share/keyrings/debian-archive-keyring.${ending}`);
 const keyring = () => KEYRINGS.find((file) => existsSync(file));
 
 /** Why packages of Debian cannot be fetched and unpacked on this machine; undefined when they can. */
 export function obstacleToDebian() {
+  if (machine === undefined) return 'Debian has no package for this machine';
   for (const program of ['apt-get', 'dpkg-deb']) {
     if (findOnPath(program) === undefined) return `there is no ${program} to fetch Debian's`;
   }
@@ -16,11 +23,32 @@ export function obstacleToDebian() {
 }
 
 /**
- * Downloads `packages` with all that they depend on, even libc, by an apt whose every folder is below `folder`, and returns
- * the package files; `notes` gets what a person should know. The system's apt, its lists and its data base are not touched.
- * Throws a `Problem` in apt's own words.
+ * Makes `folder` from packages of a suite of Debian and all that they depend on, even libc; no maintainer script runs.
+ * `finish` gets the folder under another name, may change it, and returns what a person is told: the folder appears whole or
+ * not at all. `notes` gets what a person should know besides. Throws a `Problem` that ends in `otherwise`.
  */
-export async function download(folder, architecture, packages, notes) {
+export async function unpack(folder, { suite, packages, otherwise }, notes, finish) {
+  const fresh = `${folder}.new`;
+  const apt = join(folder, '../apt');
+  for (const old of [fresh, apt]) rmSync(old, { recursive: true, force: true });
+  const files = await download(apt, { suite, packages, otherwise }, notes);
+  mkdirSync(fresh, { recursive: true });
+  for (const file of files) {
+    const { code, stderr } = await run('dpkg-deb', ['-x', file, fresh]);
+    if (code !== 0) throw new Problem(`A Debian package could not be unpacked: ${sentence(stderr)} Run this again.`);
+  }
+  const said = await finish(fresh);
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(fresh, folder);
+  rmSync(apt, { recursive: true, force: true });
+  return said;
+}
+
+/**
+ * Downloads packages by an apt whose every folder is below `folder` and returns the package files. The system's apt, its
+ * lists and its data base are not touched. Throws a `Problem` in apt's own words.
+ */
+export async function download(folder, { suite, packages, otherwise }, notes) {
   // APT_CONFIG is read before the system's apt.conf.d and turns that away. An option on the command line would come too
   // late: the system's hooks would run, among them the one of Debian's container images that empties the system's archives.
   const env = { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
@@ -29,7 +57,7 @@ export async function download(folder, architecture, packages, notes) {
     .filter((line) => /^Acquire::.*proxy/i.test(line));
   env.APT_CONFIG = join(folder, 'apt.conf');
   const tryMirror = async (mirror, checkValidUntil) => {
-    prepare(folder, aptConf(folder, proxies, checkValidUntil), sourceOf(mirror, architecture));
+    prepare(folder, aptConf(folder, proxies, checkValidUntil), sourceOf(mirror, suite));
     const updated = await run('apt-get', ['-qq', 'update'], { env });
     return updated.code === 0
       ? run('apt-get', ['-qq', 'install', '-y', '--download-only', ...packages], { env })
@@ -39,8 +67,7 @@ export async function download(folder, architecture, packages, notes) {
   const mirrors = process.env.DEBIAN_MIRROR ? [process.env.DEBIAN_MIRROR] : mirrorsIn(sourceFiles());
   if (mirrors.length === 0)
     throw new Problem(
-      "No Debian mirror stands in apt's sources of this machine. Set DEBIAN_MIRROR to the address of one, or install " +
-        'bpftrace 0.24.2 or newer and set KERNTAP_BPFTRACE to its path.',
+      `No Debian mirror stands in apt's sources of this machine. Set DEBIAN_MIRROR to the address of one${otherwise}.`,
     );
   let last;
   for (const mirror of mirrors) {
@@ -55,8 +82,8 @@ export async function download(folder, architecture, packages, notes) {
     if (last.code === 0) return filesIn(join(folder, 'cache/archives'), '.deb');
   }
   throw new Problem(
-    `apt could not fetch ${packages.join(' and ')} from Debian ${SUITE}: ${sentence(/^[EW]: (.+)/m.exec(last.stderr)?.[1] ?? last.stderr)} ` +
-      'Check the network and the proxy (apt-config dump) and run this again, or install bpftrace 0.24.2 or newer and set KERNTAP_BPFTRACE to its path.',
+    `apt could not fetch ${packages.join(' and ')} from Debian ${suite}: ${sentence(/^[EW]: (.+)/m.exec(last.stderr)?.[1] ?? last.stderr)} ` +
+      `Check the network and the proxy (apt-config dump) and run this again${otherwise}.`,
   );
 }
 
@@ -76,8 +103,7 @@ export const aptConf = (folder, proxies, checkValidUntil) =>
     '',
   ].join('\n');
 
-const sourceOf = (mirror, architecture) =>
-  `deb [arch=${architecture} signed-by=${keyring()}] ${mirror} ${SUITE} main\n`;
+const sourceOf = (mirror, suite) => `deb [arch=${machine.debian} signed-by=${keyring()}] ${mirror} ${suite} main\n`;
 
 function prepare(folder, conf, source) {
   rmSync(folder, { recursive: true, force: true });

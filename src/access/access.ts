@@ -1,6 +1,6 @@
 import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { Access, Action, Caller } from '../trace/ports.ts';
+import type { Access, Action, Caller, Tier, TraceAction } from '../trace/ports.ts';
 import { openTokenFile, type TokenEntry } from './token-file.ts';
 
 export interface AccessOptions {
@@ -50,10 +50,10 @@ function callerOf(entry: TokenEntry | undefined): Caller {
 function review(caller: Caller, action: Action): void {
   switch (action.act) {
     case 'trace':
-      needTier(caller, action.tier, action.tier === 'node' ? 'to trace the node' : 'to trace a pod');
+      reviewTrace(caller, action);
       break;
     case 'metrics':
-      needTier(caller, 'node', 'to read /metrics');
+      if (!caller.tiers.includes('node')) throw lacksTier(caller, 'node', 'to read /metrics');
       break;
     case 'read':
     case 'change': {
@@ -65,10 +65,24 @@ function review(caller: Caller, action: Action): void {
   }
 }
 
-function needTier(caller: Caller, tier: Caller['tiers'][number], purpose: string): void {
-  if (caller.tiers.includes(tier)) return;
-  const has = caller.tiers.length === 0 ? 'no tier' : `the tier ${caller.tiers.join(', ')}`;
-  throw new KerntapError('access.denied', `${caller.name} has ${has} and needs the tier ${tier} ${purpose}.`, {
-    remedy: `ask the owner of the token file to add "${tier}" to the tiers of ${caller.name}`,
+/** Node rights reach everywhere; with pod rights the namespaces of the token decide. */
+function reviewTrace(caller: Caller, { tier, namespace, because }: TraceAction): void {
+  const { name, tiers, namespaces } = caller;
+  if (tiers.includes('node')) return;
+  if (tier === 'node') throw lacksTier(caller, tier, because ? `for ${because.what}` : 'to trace the node', because);
+  if (!tiers.includes('pod')) throw lacksTier(caller, tier, 'to trace a pod');
+  if (namespaces.includes('*') || (namespace !== undefined && namespaces.includes(namespace))) return;
+  const what = namespace === undefined ? 'what is in no namespace' : `the namespace ${namespace}`;
+  throw new KerntapError('access.denied', `${name} may not trace ${what}.`, {
+    remedy: `ask the owner of the token file to add ${JSON.stringify(namespace ?? '*')} to the namespaces of ${name}`,
+  });
+}
+
+function lacksTier(caller: Caller, tier: Tier, purpose: string, because?: TraceAction['because']): KerntapError {
+  const { name, tiers } = caller;
+  const has = tiers.length === 0 ? 'no tier' : `the tier ${tiers.join(', ')}`;
+  const ask = `ask the owner of the token file to add "${tier}" to the tiers of ${name}`;
+  return new KerntapError('access.denied', `${name} has ${has} and needs the tier ${tier} ${purpose}.`, {
+    remedy: because ? `${because.remedy}, or ${ask}` : ask,
   });
 }

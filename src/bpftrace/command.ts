@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import type { GivenDescriptor } from './target-files.ts';
 
 /** A program with its first arguments, ready to be started without a shell. */
 export type Command = readonly string[];
@@ -14,7 +15,14 @@ export interface Collected {
 /** Runs a short command to its end and keeps at most 32 MB of each of its streams. Never throws. */
 export async function collect(
   command: Command,
-  options: { env: Readonly<Record<string, string>>; input?: string; signal?: AbortSignal; timeoutMs?: number },
+  options: {
+    env: Readonly<Record<string, string>>;
+    input?: string;
+    /** What it is given from descriptor 3 on. */
+    stdio?: readonly GivenDescriptor[];
+    signal?: AbortSignal;
+    timeoutMs?: number;
+  },
 ): Promise<Collected> {
   const [file = '', ...args] = command;
   const result = await execa(file, args, {
@@ -22,6 +30,7 @@ export async function collect(
     extendEnv: false,
     cwd: '/',
     input: options.input ?? '',
+    stdio: ['pipe', 'pipe', 'pipe', ...(options.stdio ?? [])],
     reject: false,
     detached: true,
     cleanup: false,

@@ -22,14 +22,19 @@ interface Sample {
 }
 
 /**
- * Measures from now on, when all probes are attached. `timed` tells whether the kernel takes run times. `onOver` is
+ * Measures from now on, when all probes are attached; `own` are those of the program that are ours. `timed` tells whether the kernel takes run times. `onOver` is
  * called at most once, when the run has cost more than its share.
  */
 export function startCostMeter(
   pid: number,
-  options: { timed: boolean; beforeSample: () => void; onOver?: (() => void) | undefined },
+  options: {
+    own: { first: number; last: number };
+    timed: boolean;
+    beforeSample: () => void;
+    onOver?: (() => void) | undefined;
+  },
 ): CostMeter {
-  const programs = findPrograms(pid);
+  const programs = findPrograms(pid, options.own);
   const startedMs = performance.now();
   let window: Sample[] = [];
   let last: Sample | undefined;
@@ -77,7 +82,7 @@ interface LoadedProgram {
 }
 
 /** The programs that a bpftrace holds, with the names of what they are attached to. They stay the same once attached. */
-function findPrograms(pid: number): readonly LoadedProgram[] {
+function findPrograms(pid: number, own: { first: number; last: number }): readonly LoadedProgram[] {
   const programs: { fd: string; id: string | undefined }[] = [];
   const names = new Map<string, Set<string>>();
   try {
@@ -101,8 +106,8 @@ function findPrograms(pid: number): readonly LoadedProgram[] {
       if (name === undefined) return { fd };
       return { fd, name: more.length === 0 ? name : `${name} and ${more.length} more` };
     });
-  // bpftrace loads in the order of the text, and our soft stop, which is attached to nothing, is the last of it.
-  return named.at(-1)?.name === undefined ? named.slice(0, -1) : named;
+  // bpftrace loads in the order of the text.
+  return named.slice(own.first, Math.max(0, named.length - own.last));
 }
 
 function takeSample(pid: number, programs: readonly LoadedProgram[], atMs: number): Sample | undefined {

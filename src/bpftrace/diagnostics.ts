@@ -1,4 +1,5 @@
-import type { Diagnostic, Position } from '../trace/ports.ts';
+import type { Diagnostic, PrintedProgram } from '../trace/ports.ts';
+import { type CallerPlace, callerPlaces } from './places.ts';
 
 const MAX_DIAGNOSTICS = 20;
 const MAX_MESSAGE_CHARACTERS = 300;
@@ -6,13 +7,17 @@ const MAX_NAME_CHARACTERS = 128;
 
 /**
  * Turns what bpftrace wrote on standard error, and on standard output before the probes were attached, into diagnostics
- * in the caller's positions. Our own line behind the caller's text, other files and the kernel's log are never quoted.
- * Errors come first; at most 20.
+ * in the caller's positions. What is printed, other files and the kernel's log are never quoted. Errors come first; at
+ * most 20.
  */
-export function parseDiagnostics(stderr: string, preamble: string, callerText: string): readonly Diagnostic[] {
-  const caller = callerText.split('\n');
+export function parseDiagnostics(
+  stderr: string,
+  preamble: string,
+  program: Pick<PrintedProgram, 'source' | 'text' | 'placeOf'>,
+): readonly Diagnostic[] {
+  const placeOf = callerPlaces(program);
   const said = [...parseReports(stderr), ...parseReports(preamble)].flatMap((report) =>
-    diagnosticOf(report, caller, callerText),
+    diagnosticOf(report, placeOf, program.source),
   );
   const distinct = new Map(said.map((diagnostic) => [sameness(diagnostic), diagnostic] as const).reverse());
   return [...distinct.values()]
@@ -75,29 +80,24 @@ function parseReports(text: string): Report[] {
 
 const severityOf = (word: string): Report['severity'] => (word === 'WARNING' ? 'warning' : 'error');
 
-function diagnosticOf(report: Report, caller: readonly string[], callerText: string): Diagnostic[] {
+function diagnosticOf(report: Report, placeOf: CallerPlace, callerText: string): Diagnostic[] {
   if (NOISE.some((pattern) => pattern.test(report.message))) return [];
   const { place } = report;
-  const inCallerText = place?.file === 'stdin' && place.line <= caller.length;
-  if (report.ofLibrary && report.severity === 'warning') return [];
-  const inLibrary = place !== undefined && place.file !== 'stdin';
+  const inProgram = place?.file === 'stdin';
+  const at = inProgram ? placeOf(place.line, place.column) : undefined;
+  const ofOurs = report.ofLibrary || (inProgram && at === undefined);
+  if (ofOurs && report.severity === 'warning') return [];
+  const inLibrary = place !== undefined && !inProgram;
   const said = say(report);
-  const message =
-    place?.file === 'stdin' && !inCallerText ? `${said.message} at the end of your program` : said.message;
   return [
     {
       severity: inLibrary ? 'hint' : (said.severity ?? report.severity),
-      ...(inCallerText && { at: positionOf(place.line, place.column, caller) }),
-      message: readable(message, callerText),
+      ...(at && { at }),
+      message: readable(said.message, callerText),
       ...(said.remedy !== undefined && { remedy: readable(said.remedy, callerText) }),
       ...(said.unknown && { unknown: { ...said.unknown, name: said.unknown.name.slice(0, MAX_NAME_CHARACTERS) } }),
     },
   ];
-}
-
-function positionOf(line: number, byteColumn: number, caller: readonly string[]): Position {
-  const before = Buffer.from(caller[line - 1] ?? '').subarray(0, byteColumn - 1);
-  return { line, column: [...before.toString()].length + 1 };
 }
 
 const OWN_PATH = /(?<=^|[\s'"(:=])\/(?!(?:usr|lib|lib64|bin|sbin|proc|sys)\/)[^\s'":,;)]+/g;

@@ -26,6 +26,8 @@ export interface FactSources {
   query(args: readonly string[], signal: AbortSignal): Promise<string>;
   readonly bpftrace: KernelFacts['bpftrace'];
   readonly btf: Btf | undefined;
+  /** As `findLockdown` found it. */
+  readonly lockdown: string;
   /** Whether the launch chain could use Landlock; absent where it does not know. */
   readonly landlock: boolean | undefined;
   /** The folder in which `proc` and `sys` are. */
@@ -48,7 +50,7 @@ export async function findFacts(sources: FactSources, signal: AbortSignal): Prom
     kernel: { release: release(), arch: machine(), cpus: cpus().length },
     btf: btf !== undefined,
     tracefs,
-    lockdown: await findLockdown(sources, mounts, signal),
+    lockdown: sources.lockdown,
     landlock: sources.landlock ?? (await hasLandlock(root, btf)),
     cgroups,
     bpftrace: sources.bpftrace,
@@ -171,7 +173,11 @@ export function cgroupLayout(mounts: readonly Mount[]): KernelFacts['cgroups'] {
  * The kernel's lockdown. Where securityfs is not mounted it shows in what is refused: first the list of functions that
  * can be traced, and at the highest level also the reading of kernel memory (include/linux/security.h).
  */
-async function findLockdown(sources: FactSources, mounts: readonly Mount[], signal: AbortSignal): Promise<string> {
+export async function findLockdown(
+  sources: Pick<FactSources, 'attach' | 'btf' | 'root'>,
+  mounts: readonly Mount[],
+  signal: AbortSignal,
+): Promise<string> {
   const { root } = sources;
   const level = parseLockdown(await textOf(join(root, 'sys/kernel/security/lockdown')));
   if (level !== undefined) return level;
@@ -234,7 +240,7 @@ const HELPER_NAMES: Readonly<Record<string, string>> = { dpath: 'd_path', get_ta
  * Helpers, map types and program types of this kernel. BTF has the whole lists; what bpftrace tried and was refused is
  * taken out. Without BTF there is only what bpftrace tried.
  */
-export function featuresOf(info: Info, btf: Btf | undefined): KernelFacts['features'] {
+export function featuresOf(info: Info, btf: Pick<Btf, 'enumerators'> | undefined): KernelFacts['features'] {
   const tried = (section: string, answer: boolean) =>
     [...(info.get(section) ?? [])].filter(([, yes]) => yes === answer).map(([name]) => HELPER_NAMES[name] ?? name);
   const list = (section: string, enumeration: string, prefix: string) => {

@@ -1,16 +1,20 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { nearest } from '../program/nearest.ts';
-import type { Kernel, KernelFacts, Probe, ProbeField, ProbePage, ProbeQuery } from '../trace/ports.ts';
-import { type Btf, parseBtf } from './btf.ts';
-import { type Attempt, findFacts } from './facts.ts';
+import type { Kernel, KernelFacts, Probe, ProbeField, ProbePage, ProbeQuery, ScopeKernel } from '../trace/ports.ts';
+import { createKernelTypes } from './btf.ts';
+import { type Attempt, cgroupLayout, findFacts, findLockdown, parseMounts } from './facts.ts';
+import { createPoints } from './points.ts';
 import { createProbeIndex, KIND_ORDER, kindOf, listedKind, type ProbeIndex, parseFields } from './probe-index.ts';
 
 const QUERY_LIMIT_MS = 30_000;
 const COMPUTE_LIMIT_MS = 120_000;
 const MAX_FILTER_LENGTH = 512;
+
+/** The first pid namespace of a machine always has this number (PROC_PID_INIT_INO in the kernel's proc_ns.h). */
+const INITIAL_PIDS = 'pid:[4026531836]';
 
 /** Kinds that bpftrace lists by itself, without a file to look into. */
 const LISTED_KINDS = [
@@ -42,7 +46,11 @@ export interface KernelOptions {
 /** What this kernel can do and which probes it has, found out once and kept until a caller asks to look again. */
 export function createKernel(options: KernelOptions): Kernel {
   const { log, root = '/' } = options;
+  const types = createKernelTypes(root);
+  const points = createPoints(root, types);
+  const knownLockdown = once((signal) => computeLockdown(signal));
   const knownFacts = once((signal) => computeFacts(signal));
+  const knownScoping = once((signal) => computeScoping(signal));
   const knownIndex = once((signal) => computeIndex(signal));
   /** Arguments of probes by name, as far as they were asked for; names come from the index, so this is bounded. */
   let knownFields = new Map<string, readonly ProbeField[]>();
@@ -57,15 +65,11 @@ export function createKernel(options: KernelOptions): Kernel {
     return stdout;
   }
 
-  // Six megabytes that are asked for now and then: they are kept as long as memory is not needed for something else.
-  let knownBtf: WeakRef<Btf> | undefined;
-  async function loadBtf(): Promise<Btf | undefined> {
-    const known = knownBtf?.deref();
-    if (known !== undefined) return known;
-    const data = await readFile(join(root, 'sys/kernel/btf/vmlinux')).catch(() => undefined);
-    const btf = data === undefined ? undefined : parseBtf(data);
-    knownBtf = btf === undefined ? undefined : new WeakRef(btf);
-    return btf;
+  const mounts = async () => parseMounts(await readFile(join(root, 'proc/self/mounts'), 'utf8').catch(() => ''));
+
+  async function computeLockdown(signal: AbortSignal): Promise<string> {
+    const { attach } = options;
+    return findLockdown({ attach, root, btf: types.kernel() }, await mounts(), signal);
   }
 
   async function computeFacts(signal: AbortSignal): Promise<KernelFacts> {
@@ -74,7 +78,8 @@ export function createKernel(options: KernelOptions): Kernel {
       {
         query,
         attach: options.attach,
-        btf: await loadBtf(),
+        btf: types.kernel(),
+        lockdown: await knownLockdown.get(signal),
         bpftrace: { version: options.version, bundled: options.bundled },
         landlock: options.landlock,
         root,
@@ -90,6 +95,30 @@ export function createKernel(options: KernelOptions): Kernel {
         .join(' '),
     });
     return facts;
+  }
+
+  async function computeScoping(signal: AbortSignal): Promise<ScopeKernel> {
+    const fields = new Map<string, ReadonlySet<string>>();
+    const has: ScopeKernel['has'] = (type, field) => {
+      const known =
+        fields.get(type) ??
+        new Set(
+          types
+            .kernel()
+            ?.fields(type, 0)
+            ?.map(({ name }) => name),
+        );
+      fields.set(type, known);
+      return known.has(field);
+    };
+    const { layout } = cgroupLayout(await mounts());
+    const readsKernel = types.kernel() !== undefined && (await knownLockdown.get(signal)) !== 'confidentiality';
+    const inV2 = has('struct cgroup', 'ancestors') ? 'ancestors' : 'ancestor_ids';
+    return {
+      cgroups: layout === 'v1' ? 'v1_memory' : readsKernel ? inV2 : 'id_set',
+      nestedPids: (await readlink(join(root, 'proc/self/ns/pid')).catch(() => INITIAL_PIDS)) !== INITIAL_PIDS,
+      has,
+    };
   }
 
   async function computeIndex(signal: AbortSignal): Promise<ProbeIndex> {
@@ -175,7 +204,7 @@ export function createKernel(options: KernelOptions): Kernel {
 
   async function searchStruct(name: string, word: string, asked: ProbeQuery): Promise<ProbePage> {
     const none = { probes: [], matches: 0, total: 0, closest: [], notes: [] };
-    const btf = await loadBtf();
+    const btf = types.kernel();
     if (btf === undefined) return { ...none, notes: ['struct: this kernel does not describe its types (no BTF)'] };
     // Without a word the fields themselves are a long list already; with one, embedded structs are searched, too.
     const fields = btf.fields(name, word === '' ? 0 : 1);
@@ -202,7 +231,7 @@ export function createKernel(options: KernelOptions): Kernel {
   /** Names of the fields that `context`, a probe or a type, has. */
   async function fieldsOf(context: string, signal: AbortSignal): Promise<readonly string[]> {
     const record = /^(?:struct|union) [\w.]+$/.exec(context)?.[0];
-    if (record !== undefined) return ((await loadBtf())?.fields(record, 1) ?? []).map((field) => field.name);
+    if (record !== undefined) return (types.kernel()?.fields(record, 1) ?? []).map((field) => field.name);
     // bpftrace calls the arguments of a tracepoint `struct tracepoint:CATEGORY:NAME_args`.
     const probe = context.replace(/^struct (.*)_args$/, '$1');
     if (!(await indexFor(kindIn(probe), signal)).has(probe)) return [];
@@ -213,11 +242,13 @@ export function createKernel(options: KernelOptions): Kernel {
   return {
     facts(refresh, signal) {
       if (refresh) {
-        knownFacts.forget();
-        knownIndex.forget();
+        for (const known of [knownLockdown, knownFacts, knownIndex, knownScoping]) known.forget();
       }
       return knownFacts.get(signal);
     },
+
+    points: points.find,
+    scoping: knownScoping.get,
 
     probes(asked, signal) {
       checkFilter(asked.filter);

@@ -7,6 +7,7 @@ import type { Installation } from './installation.ts';
 import { makePipe } from './pipe.ts';
 import { KEPT_CAPABILITIES } from './privilege.ts';
 import { signalBetweenWrites } from './signal.ts';
+import { noFiles, type OpenFiles } from './target-files.ts';
 
 /** What of the launch chain works here; found by trial (sandbox.ts). */
 export interface ChainParts {
@@ -47,13 +48,11 @@ export function renderChain(
   chain: Chain,
   tmp: string,
   args: readonly string[],
-  targetFiles: readonly string[] = [],
+  readable: readonly string[] = [],
 ): Command {
   const { installation, parts } = chain;
   return [
-    ...(parts.setpriv && installation.setpriv
-      ? [...installation.setpriv, ...confinement(chain, tmp, targetFiles)]
-      : []),
+    ...(parts.setpriv && installation.setpriv ? [...installation.setpriv, ...confinement(chain, tmp, readable)] : []),
     ...(parts.prlimit && installation.prlimit ? [...installation.prlimit, ...ceilings(chain), '--'] : []),
     ...installation.bpftrace,
     ...args,
@@ -63,7 +62,7 @@ export function renderChain(
 function confinement(
   { installation, parts, functionsFile }: Chain,
   tmp: string,
-  targetFiles: readonly string[],
+  readable: readonly string[],
 ): string[] {
   const rule = (rights: string) => (path: string) => ['--landlock-rule', `path-beneath:${rights}:${path}`];
   const programs = ['/usr', '/lib', '/lib64', ...(installation.root === undefined ? [] : [installation.root])];
@@ -81,7 +80,7 @@ function confinement(
           ...there(programs).flatMap(rule('execute,read-file,read-dir')),
           ...there(READABLE_FOLDERS).flatMap(rule('read-file,read-dir')),
           ...there([...READABLE_FILES, functionsFile]).flatMap(rule('read-file')),
-          ...there(targetFiles).flatMap(rule('execute,read-file')),
+          ...readable.flatMap(rule('execute,read-file')), // the chain's own descriptors among them
           ...rule('read-file,write-file')('/dev/null'),
           ...rule('make-reg,write-file,read-file,remove-file')(tmp),
         ]),
@@ -138,12 +137,12 @@ export interface Child {
 }
 
 /**
- * Starts bpftrace, which may read `targetFiles` beside what all may; it compiles nothing before it has its program. `tmp` is its TMPDIR and is removed at its end. Throws
- * `trace.launch`.
+ * Starts bpftrace, which may read `files` beside what all may; it compiles nothing before it has its program. `tmp` is its
+ * TMPDIR and is removed at its end. Throws `trace.launch`.
  */
-export async function launch(chain: Chain, tmp: string, targetFiles: readonly string[] = []): Promise<Child> {
+export async function launch(chain: Chain, tmp: string, files: OpenFiles = noFiles): Promise<Child> {
   const args = ['-f', 'json', ...functionNames(chain), '-'];
-  const [file = '', ...rest] = renderChain(chain, tmp, args, targetFiles);
+  const [file = '', ...rest] = renderChain(chain, tmp, args, files.paths);
   const output = await makePipe(tmp);
   const stdout = relay(output.reader);
   // Without `buffer: false` execa keeps all output; without `detached` a terminal's Ctrl-C would reach bpftrace.
@@ -151,7 +150,7 @@ export async function launch(chain: Chain, tmp: string, targetFiles: readonly st
     env: environmentOf(tmp),
     extendEnv: false,
     cwd: '/',
-    stdio: ['pipe', output.writer as 1, 'pipe'], // any descriptor will do, which its types do not know
+    stdio: ['pipe', output.writer as 1, 'pipe', ...files.stdio], // any descriptor will do, which its types do not know
     buffer: false,
     reject: false,
     detached: true,

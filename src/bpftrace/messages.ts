@@ -1,10 +1,11 @@
 import type { PrintedType } from '../trace/ports.ts';
 
 export type MapType = 'map' | 'hist' | 'stats' | 'tseries';
+export type EventType = Exclude<PrintedType, MapType>;
 
 /** The kinds of line that bpftrace writes with `-f json`. `event` is what a printing statement made. */
 export type Message =
-  | { readonly kind: 'event'; readonly type: Exclude<PrintedType, MapType> }
+  | { readonly kind: 'event'; readonly type: EventType }
   | { readonly kind: 'map'; readonly type: MapType }
   | { readonly kind: 'attached_probes' | 'lost_events' | 'helper_error' | 'runtime_error' };
 

@@ -1,26 +1,6 @@
 import { nearest } from '../program/nearest.ts';
+import { KIND_ALIASES } from '../program/probe-kinds.ts';
 import type { ProbeField } from '../trace/ports.ts';
-
-/** bpftrace's short names of probe kinds (`bpftrace --help`, src/ast/attachpoint_parser.cpp). */
-const ALIASES: Readonly<Record<string, string>> = {
-  t: 'tracepoint',
-  rt: 'rawtracepoint',
-  k: 'kprobe',
-  kr: 'kretprobe',
-  f: 'fentry',
-  fr: 'fexit',
-  kfunc: 'fentry',
-  kretfunc: 'fexit',
-  u: 'uprobe',
-  ur: 'uretprobe',
-  U: 'usdt',
-  p: 'profile',
-  i: 'interval',
-  s: 'software',
-  h: 'hardware',
-  it: 'iter',
-  w: 'watchpoint',
-};
 
 /** The order in which matches are shown: what is stable and works everywhere comes first. */
 export const KIND_ORDER = [
@@ -51,7 +31,7 @@ const MAX_RANKED = 20_000;
 
 /** The full name of a probe kind or of its short form; undefined for what is none. */
 export function kindOf(name: string): string | undefined {
-  return KIND_ORDER.includes(name) ? name : ALIASES[name];
+  return KIND_ORDER.includes(name) ? name : KIND_ALIASES[name];
 }
 
 /** The kind under which the probes of `kind` are listed. */
@@ -240,7 +220,8 @@ function rankOf(name: string, words: readonly string[]): number {
 
 const isEdge = (letter: string | undefined) => letter === undefined || !/[a-z0-9]/.test(letter);
 
-function* linesWith({ text, folded }: Names, part: string): Generator<string> {
+/** The lines of a text with a newline at both ends that hold `part`, which is in lower case where `folded` is. */
+export function* linesWith({ text, folded }: Pick<Names, 'text' | 'folded'>, part: string): Generator<string> {
   for (let at = folded.indexOf(part, 1); at !== -1 && at < text.length - 1; ) {
     const end = text.indexOf('\n', at);
     yield text.slice(text.lastIndexOf('\n', at) + 1, end);
@@ -287,7 +268,7 @@ export function parseFields(text: string): ReadonlyMap<string, readonly ProbeFie
 }
 
 /** Reads a declaration such as `char prev_comm[16]` or `struct file * file`. */
-function parseField(declaration: string): ProbeField | undefined {
+export function parseField(declaration: string): ProbeField | undefined {
   const [, type, name, array = ''] = /^(.*?)\s*([A-Za-z_]\w*)((?:\[\w*\])*)$/.exec(declaration) ?? [];
   return type === undefined || name === undefined || type === '' ? undefined : { name, type: type + array };
 }

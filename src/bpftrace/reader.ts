@@ -1,8 +1,10 @@
+import { HIDDEN_MAP } from '../program/instrument.ts';
 import type { OutputCounts, PrintedEvent, Section } from '../trace/ports.ts';
 import { isRecord, type Value } from '../trace/value.ts';
 import { fieldOf, parseJson } from './json.ts';
 import { createLineSplitter } from './lines.ts';
-import { isLine, type MapType, type Message, messageAt } from './messages.ts';
+import { type EventType, isLine, type MapType, type Message, messageAt } from './messages.ts';
+import type { CallerPlace } from './places.ts';
 import { ambiguousKeysOf, eventDataOf, type MapContent, parseMap, sectionOf } from './sections.ts';
 import { createTally } from './tally.ts';
 
@@ -10,8 +12,8 @@ import { createTally } from './tally.ts';
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 const MAX_PREAMBLE_BYTES = 256 * 1024;
 
+const OF_PROGRAM = Buffer.from('"filename": "stdin"');
 const ARMED = Buffer.from('__BPFTRACE_NOTIFY_PROBES_ATTACHED');
-const END_MARKER = Buffer.from('{"type": "value", "data": ["kt.end",1]}');
 
 export interface OutputReader {
   write(chunk: Buffer): void;
@@ -21,7 +23,9 @@ export interface OutputReader {
 export interface OutputEnd {
   /** What the maps held at the end, in the order in which bpftrace printed them. */
   readonly maps: readonly Section[];
-  readonly counts: OutputCounts;
+  readonly counts: Omit<OutputCounts, 'seen'>;
+  /** Our own maps, by their names without the prefix. */
+  readonly hidden: ReadonlyMap<string, number>;
   readonly endMarker: boolean;
   /** Compiler text before the probes were attached. */
   readonly preamble: string;
@@ -42,22 +46,24 @@ interface PrintedMap {
 export function createOutputReader(options: {
   readonly maxEventBytes: number;
   readonly maxMapBytes: number;
-  /** Lines of the caller's text; positions beyond it are ours. */
-  readonly callerLines: number;
-  /** The count includes our own probe. */
+  readonly placeOf: CallerPlace;
+  /** What the soft stop prints. */
+  readonly endMarker: string;
+  /** The count includes our own probes. */
   readonly onAttached: (count: number) => void;
   readonly onArmed: () => void;
-  /** Until then the marker's text is an event: a traced process may have that name. */
-  readonly isEndAsked: () => boolean;
   readonly onEndMarker: () => void;
   readonly push: (event: PrintedEvent) => void;
 }): OutputReader {
+  const endLine = Buffer.from(`{"type": "value", "data": ${JSON.stringify(options.endMarker)}}`);
   const preamble: Buffer[] = [];
   let preambleBytes = 0;
   let attached = false;
   let armed = false;
   let endMarker = false;
 
+  const hidden = new Map<string, number>();
+  let printedOfSeen = 0;
   let kept = 0;
   let keptBytes = 0;
   let full = false;
@@ -65,8 +71,8 @@ export function createOutputReader(options: {
   let lostReported = 0;
   let malformed = 0;
   let repairedStrings = 0;
-  const helperErrors = createTally(options.callerLines);
-  const runtimeErrors = createTally(options.callerLines);
+  const helperErrors = createTally(options.placeOf);
+  const runtimeErrors = createTally(options.placeOf);
 
   // bpftrace prints all maps at its exit, which look like those of a print() statement. So the last unbroken row of map
   // messages is taken for the final one, and a map becomes an event as soon as something else follows it.
@@ -111,13 +117,10 @@ export function createOutputReader(options: {
         holdMap(message.type, buffer, start, end);
         break;
       case 'event':
-        if (message.type === 'value' && options.isEndAsked() && isLine(buffer, start, end, END_MARKER)) {
+        if (message.type === 'value' && isLine(buffer, start, end, endLine)) {
           if (!endMarker) options.onEndMarker();
           endMarker = true;
-        } else if (hasRoom(end - start + 1)) {
-          const data = readEvent(message.type, buffer.toString('latin1', start, end));
-          if (data !== undefined) keep({ type: message.type, data, bytes: end - start + 1 });
-        }
+        } else readEvent(message.type, buffer, start, end);
         break;
       case 'lost_events': {
         const count = countOf(buffer, start, end);
@@ -155,18 +158,32 @@ export function createOutputReader(options: {
     options.push(event);
   }
 
-  function readEvent(type: PrintedEvent['type'], line: string): Value | undefined {
-    const value = read(line, type === 'value');
-    if (value === undefined || !isRecord(value)) return undefined;
-    const data = fieldOf(value, type === 'errorf' || type === 'warnf' ? 'msg' : 'data');
-    if (data === undefined) malformed += 1;
-    return data;
+  function readEvent(type: EventType, buffer: Buffer, start: number, end: number): void {
+    const bytes = end - start + 1;
+    const isMessage = type === 'errorf' || type === 'warnf';
+    // What bpftrace's own library says, such as that of assert(), has no count beside it.
+    const counted = isMessage && !buffer.subarray(start, end).includes(OF_PROGRAM) ? 0 : 1;
+    if (hasRoom(bytes)) {
+      const value = read(buffer.toString('latin1', start, end), type === 'value');
+      if (value === undefined) return;
+      const data = isRecord(value) ? fieldOf(value, isMessage ? 'msg' : 'data') : undefined;
+      if (data === undefined) {
+        malformed += 1;
+        return;
+      }
+      keep({ type, data, bytes });
+    }
+    printedOfSeen += counted;
   }
 
   function holdMap(type: MapType, buffer: Buffer, start: number, end: number): void {
     const name = mapNameAt(type, buffer, start, end);
     if (name === undefined) {
       malformed += 1;
+      return;
+    }
+    if (name.startsWith(HIDDEN_MAP)) {
+      readHidden(name.slice(HIDDEN_MAP.length), buffer.toString('latin1', start, end));
       return;
     }
     if (printedMaps.get(name)?.settled === false) settleMaps();
@@ -179,6 +196,12 @@ export function createOutputReader(options: {
     }
     printedMaps.set(name, map);
     unsettled += 1;
+  }
+
+  function readHidden(name: string, line: string): void {
+    const count = Number(/^\{"type": "map", "data": \{"@\w+": "?(\d+)"?\}\}$/.exec(line)?.[1]);
+    if (Number.isNaN(count)) malformed += 1;
+    else hidden.set(name, count);
   }
 
   function forget(name: string): void {
@@ -251,6 +274,7 @@ export function createOutputReader(options: {
           printed: kept + dropped.events,
           kept,
           dropped,
+          printedOfSeen,
           droppedMaps,
           lostReported,
           helperErrors: helperErrors.rows(),
@@ -259,6 +283,7 @@ export function createOutputReader(options: {
           ambiguousKeys,
           repairedStrings,
         },
+        hidden,
         endMarker,
         preamble: preamble.map((line) => `${line.toString('utf8')}\n`).join(''),
       };

@@ -1,6 +1,7 @@
 import type { CountedMessage } from '../trace/ports.ts';
 import { isRecord } from '../trace/value.ts';
 import { fieldOf, parseJson } from './json.ts';
+import type { CallerPlace } from './places.ts';
 
 /** More places than a program of 16 KiB reports in practice; what comes later shares one row. */
 const MAX_ROWS = 200;
@@ -12,13 +13,14 @@ export interface Tally {
   rows(): readonly CountedMessage[];
 }
 
-/** Counts equal error messages instead of keeping them: a full map makes 34,000 lines a second. */
-export function createTally(callerLines: number): Tally {
+/** Counts equal error messages instead of keeping them: a full map makes 34,000 lines a second. Those of our own parts stay out. */
+export function createTally(placeOf: CallerPlace): Tally {
   const byLine = new Map<string, { count: number }>();
   const byPlace = new Map<string, CountedMessage & { count: number }>();
 
   function rowOf(line: string): { count: number } {
-    const read = readMessage(line, callerLines);
+    const read = readMessage(line, placeOf);
+    if (read === 'ours') return { count: 0 };
     const place = JSON.stringify(read);
     const row = byPlace.get(place) ?? (byPlace.size < MAX_ROWS ? { ...read, count: 0 } : undefined);
     if (row) byPlace.set(place, row);
@@ -41,18 +43,20 @@ export function createTally(callerLines: number): Tally {
   };
 }
 
-function readMessage(line: string, callerLines: number): Omit<CountedMessage, 'count'> {
+function readMessage(line: string, placeOf: CallerPlace): Omit<CountedMessage, 'count'> | 'ours' {
   const { value } = parseJson(line, { quotedIntegers: false });
   const message = isRecord(value) ? fieldOf(value, 'msg') : undefined;
   if (!isRecord(value) || typeof message !== 'string') throw new SyntaxError('no error message of bpftrace');
   const [helper, code, file, lineNumber, column] = ['helper', 'retcode', 'filename', 'line', 'col'].map((name) =>
     fieldOf(value, name),
   );
-  const ours = file === 'stdin' && typeof lineNumber === 'number' && lineNumber <= callerLines;
+  const inProgram = file === 'stdin' && typeof lineNumber === 'number' && typeof column === 'number';
+  const at = inProgram ? placeOf(lineNumber, column) : undefined;
+  if (inProgram && at === undefined) return 'ours';
   return {
     message,
     ...(typeof helper === 'string' && { helper }),
     ...(typeof code === 'number' && { code }),
-    ...(ours && typeof column === 'number' && { at: { line: lineNumber, column } }),
+    ...(at && { at }),
   };
 }

@@ -1,4 +1,6 @@
-import { closeSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { KerntapError } from '../errors.ts';
+import type { PrintedProgram } from '../trace/ports.ts';
 
 const IN_FILE = /(?:^|,)\s*(?:uprobe|uretprobe|usdt|u|ur|U):"?(\/[^:"*]+)/g;
 const ELF = Buffer.from('\x7fELF', 'latin1');
@@ -9,18 +11,74 @@ export function targetFilesOf(probes: readonly string[]): readonly string[] {
   return [...new Set(paths.flatMap((path) => elfBehind(path) ?? []))];
 }
 
+/** Files that one bpftrace may read beside what all may. */
+export interface OpenFiles extends Disposable {
+  /** As bpftrace names them, for its sandbox. */
+  readonly paths: readonly string[];
+  /** What it is given from descriptor 3 on. */
+  readonly stdio: readonly GivenDescriptor[];
+}
+
+/** A descriptor of ours, or none. Any number will do, which execa's types do not know. */
+export type GivenDescriptor = 'ignore' | 9;
+
+export const noFiles: OpenFiles = { paths: [], stdio: [], [Symbol.dispose]() {} };
+
+/** bpftrace's own descriptors are 0, 1 and 2; setpriv, the loader and libraries open some more for a moment. */
+const FIRST_FD = 9;
+
+/**
+ * The files of a program's user probes: those of a target are opened here, since bpftrace's sandbox and mount namespace
+ * hide them, and are handed over as descriptors 9, 10, …; those of the node go by their paths. To be disposed once bpftrace
+ * is started. Throws `target.no_file`.
+ */
+export function openFiles({ attachPoints, files }: Pick<PrintedProgram, 'attachPoints' | 'files'>): OpenFiles {
+  if (files.length === 0) return { ...noFiles, paths: targetFilesOf(attachPoints) };
+  const descriptors: number[] = [];
+  const close = () => {
+    for (const fd of descriptors) closeSync(fd);
+  };
+  try {
+    for (const file of files) descriptors.push(openElf(file));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    paths: descriptors.map((_fd, index) => `/proc/self/fd/${FIRST_FD + index}`),
+    stdio: [...Array<'ignore'>(FIRST_FD - 3).fill('ignore'), ...(descriptors as 9[])],
+    [Symbol.dispose]: close,
+  };
+}
+
+function openElf(path: string): number {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY); // a pipe would wait for a writer
+    if (fstatSync(fd).isFile() && isElf(fd)) return fd;
+  } catch {
+    // said below
+  }
+  if (fd !== undefined) closeSync(fd);
+  throw new KerntapError('target.no_file', `The file ${JSON.stringify(path)} is gone, or it is no program or library.`);
+}
+
 /** The real path of an ELF file; undefined for everything else, so that naming a file opens no other kind of it. */
 function elfBehind(path: string): string | undefined {
   try {
     const real = realpathSync(path);
     const fd = openSync(real, 'r');
     try {
-      const magic = Buffer.alloc(ELF.length);
-      return readSync(fd, magic) === ELF.length && magic.equals(ELF) ? real : undefined;
+      return isElf(fd) ? real : undefined;
     } finally {
       closeSync(fd);
     }
   } catch {
     return undefined; // bpftrace says what is wrong with it
   }
+}
+
+function isElf(fd: number): boolean {
+  const magic = Buffer.alloc(ELF.length);
+  return readSync(fd, magic, 0, ELF.length, 0) === ELF.length && magic.equals(ELF);
 }

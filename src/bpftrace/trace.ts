@@ -1,9 +1,18 @@
 import { readFileSync } from 'node:fs';
 import type { Log } from '../log.ts';
-import type { Diagnostic, Program, Sink, StopCause, TraceEnd, TraceLimits } from '../trace/ports.ts';
+import type {
+  Diagnostic,
+  OutputCounts,
+  PrintedProgram,
+  Sink,
+  StopCause,
+  TraceEnd,
+  TraceLimits,
+} from '../trace/ports.ts';
 import { type CostMeter, startCostMeter } from './cost.ts';
 import { parseDiagnostics } from './diagnostics.ts';
 import type { Child, ChildEnd } from './launch.ts';
+import { callerPlaces } from './places.ts';
 import { createOutputReader } from './reader.ts';
 import type { StatsSwitch } from './stats.ts';
 import { stop } from './stop.ts';
@@ -40,7 +49,7 @@ const UNWANTED_MS = 2_000;
 /** Sends the program to a bpftrace that waits, and follows it to its end. */
 export async function trace(
   child: Child,
-  program: Program,
+  program: PrintedProgram,
   limits: TraceLimits,
   sink: Sink,
   signal: AbortSignal,
@@ -55,18 +64,18 @@ export async function trace(
   let attached = 0;
   let armedMs: number | undefined;
   let arming: Arming = 'settled';
-  let asked = false;
   let marked = false;
   let meter: CostMeter | undefined;
 
-  const mayEnd = mayEndByItself(program);
+  const { mayEnd, ownFirst = 0 } = program;
   const stderr = boundedText(65_536, 16_384);
   const reader = createOutputReader({
     maxEventBytes: limits.maxEventBytes,
     maxMapBytes: limits.maxMapBytes,
-    callerLines: program.source.split('\n').length,
+    placeOf: callerPlaces(program),
+    endMarker: program.endMarker,
     onAttached: (count) => {
-      attached = Math.max(0, count - 1); // the soft stop is ours
+      attached = Math.max(0, count - program.ownPoints);
     },
     onArmed: () => {
       if (arming !== 'settled' || armedMs !== undefined) return;
@@ -74,7 +83,6 @@ export async function trace(
       sink.push({ kind: 'armed', atMs: armedMs, attached });
       armed.resolve();
     },
-    isEndAsked: () => asked,
     onEndMarker: () => {
       marked = true;
       endMarker.resolve();
@@ -89,7 +97,7 @@ export async function trace(
     stderr: (chunk) => stderr.write(chunk),
   });
 
-  child.send(program.printed);
+  child.send(program.text);
   const timed = stats.hold(); // costs up to 2 ms, in which bpftrace compiles already
   let cause: EndCause | undefined;
   let interrupted = false;
@@ -103,6 +111,7 @@ export async function trace(
       if (!(await within(child.ended, patienceMs))) await child.kill('SIGKILL');
     } else if (armedMs !== undefined && child.pid !== undefined) {
       meter = startCostMeter(child.pid, {
+        own: { first: ownFirst, last: program.ownPoints - ownFirst },
         timed,
         beforeSample: stats.keep,
         onOver: watchdog ? () => watched.resolve('watchdog') : undefined,
@@ -112,8 +121,9 @@ export async function trace(
       cause = endsAtOnce ? 'over' : await causeOfEnd(child, limits.timeoutMs, watched.promise, signal);
       if (cause !== undefined) {
         meter.sample(0);
-        asked = true;
-        interrupted = (await stop(child, endMarker.promise, attached, log)) === 'interrupt';
+        const isFinite = program.gated === true && cause === 'deadline';
+        const how = await stop(child, endMarker.promise, { probes: attached, isFinite, log });
+        interrupted = how === 'interrupt';
       }
     }
     await child.ended; // never rejects, so the meter is always ended below
@@ -126,9 +136,16 @@ export async function trace(
   const late = arming !== 'settled';
   const output = reader.end();
   const said = stderr.end();
-  // The total at the end also counts what was lost after the last message about it.
-  const lostReported = Math.max(output.counts.lostReported, lostInAll(said));
-  const counts = { ...output.counts, lostReported };
+  const { counters } = program;
+  const inOrder = ended.exitCode !== undefined && armedMs !== undefined;
+  const hidden = new Map([...(inOrder && counters ? counters.map(notHit) : []), ...output.hidden]);
+  const seen = counters && inOrder ? seenOf(hidden, output.counts.printedOfSeen) : undefined;
+  const counts: OutputCounts = {
+    ...output.counts,
+    // The total at the end also counts what was lost after the last message about it.
+    lostReported: Math.max(output.counts.lostReported, lostInAll(said)),
+    ...(seen !== undefined && { seen }),
+  };
   const launchFailure = armedMs === undefined && !late ? launchFailureOf(ended, output.preamble + said) : undefined;
   const verdict = verdictOf({
     armed: armedMs !== undefined,
@@ -140,7 +157,7 @@ export async function trace(
     child: ended,
     counts,
   });
-  const diagnostics = parseDiagnostics(said, output.preamble, program.source);
+  const diagnostics = parseDiagnostics(said, output.preamble, program);
   const crashed = verdict.reason === 'crashed' && armedMs === undefined && launchFailure === undefined;
   return {
     end: {
@@ -150,6 +167,7 @@ export async function trace(
       attached,
       maps: output.maps,
       counts,
+      hidden,
       diagnostics: [
         ...(arming === 'too_large' ? [tooLarge(armCpuMs)] : []),
         ...(crashed ? [lastWords(ended)] : []),
@@ -180,9 +198,14 @@ function lastWords({ signal, exitCode }: ChildEnd): Diagnostic {
   return { severity: 'error', message: `bpftrace ended before its probes were attached (${how})` };
 }
 
-/** True when the program may end without being asked to: it names exit(), which assert() calls, too, or an iterator. */
-const mayEndByItself = ({ source, attachPoints }: Program): boolean =>
-  /\b(?:exit|assert)\b/.test(source) || attachPoints.some((name) => /^it(?:er)?:/.test(name));
+/** A map that never got a value is not printed at the end. */
+const notHit = (name: string): [string, number] => [name, 0];
+
+/** How often printing statements ran, by all their counters; undefined when those did not come out. */
+function seenOf(hidden: ReadonlyMap<string, number>, printed: number): number | undefined {
+  const seen = [...hidden].reduce((sum, [name, count]) => (name.startsWith('seen_') ? sum + count : sum), 0);
+  return seen < printed ? undefined : seen;
+}
 
 const lostInAll = (stderr: string): number =>
   Number(/^WARNING: Total lost event count: (\d+)$/m.exec(stderr)?.[1] ?? 0);

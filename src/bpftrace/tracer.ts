@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { Diagnostic, Program, Sink, Tracer } from '../trace/ports.ts';
+import type { Diagnostic, PrintedProgram, Sink, Tracer } from '../trace/ports.ts';
 import { type Collected, collect } from './command.ts';
 import { parseDiagnostics } from './diagnostics.ts';
 import { createFunctionNames } from './functions.ts';
@@ -13,7 +13,7 @@ import { requirePrivileges } from './privilege.ts';
 import { findSandbox } from './sandbox.ts';
 import { createSpare } from './spare.ts';
 import { createStatsSwitch, restoreStats } from './stats.ts';
-import { targetFilesOf } from './target-files.ts';
+import { noFiles, type OpenFiles, openFiles, targetFilesOf } from './target-files.ts';
 import { tooLarge, trace } from './trace.ts';
 import { within } from './wait.ts';
 
@@ -22,7 +22,7 @@ export interface Bpftrace extends Tracer {
   /** Runs a short bpftrace command (`-l`, `-lv`, `--info`, …) in the same chain. Throws `trace.launch`. */
   query(args: readonly string[], signal: AbortSignal): Promise<Collected>;
   /** Attaches a program and ends it at once: how the kernel is asked what it can do. Takes no spare and starts none. */
-  attach(program: Program, signal: AbortSignal): Promise<{ attached: boolean; why?: string }>;
+  attach(program: PrintedProgram, signal: AbortSignal): Promise<{ attached: boolean; why?: string }>;
   /** Starts the warm spare, if there is none, before it is needed. */
   warm(): void;
   /** Ends the spare and waits until every run has ended in order; once `hurry` aborts, what is left is made to end. */
@@ -72,8 +72,9 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
 
   const children = new Set<Child>();
   const hurried = new AbortController();
-  const start = async (targetFiles: readonly string[] = []): Promise<Child> => {
-    const child = await launch(chain, folder.makeRunFolder(), targetFiles);
+  const start = async (program?: PrintedProgram): Promise<Child> => {
+    using files = program ? openFiles(program) : noFiles;
+    const child = await launch(chain, folder.makeRunFolder(), files);
     children.add(child);
     void child.ended.then(() => children.delete(child));
     if (hurried.signal.aborted) void endNow(child);
@@ -110,14 +111,15 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
   async function command(
     args: readonly string[],
     input: string,
-    targetFiles: readonly string[],
+    files: OpenFiles,
     signal: AbortSignal,
   ): Promise<Collected> {
     const tmp = folder.makeRunFolder();
     const short = { ...chain, maxCpuS: Math.ceil(armCpuMs / 1_000) };
-    const result = await collect(renderChain(short, tmp, [...functionNames(chain), ...args], targetFiles), {
+    const result = await collect(renderChain(short, tmp, [...functionNames(chain), ...args], files.paths), {
       env: environmentOf(tmp),
       input,
+      stdio: files.stdio,
       signal: AbortSignal.any([signal, hurried.signal]),
     });
     rmSync(tmp, { recursive: true, force: true });
@@ -142,22 +144,22 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
             if (event.kind === 'armed') setTimeout(warm, 50).unref();
           },
         };
-        const targetFiles = targetFilesOf(program.attachPoints);
-        const waiting = targetFiles.length === 0 ? spare.take() : undefined; // a spare's sandbox is closed already
+        const hasFiles = program.files.length > 0 || targetFilesOf(program.attachPoints).length > 0;
+        const waiting = !hasFiles ? spare.take() : undefined; // a spare's sandbox is closed already
         if (waiting !== undefined) {
           const { end, launchFailure, diedAtOnce } = await trace(waiting, program, limits, onArmed, signal, how);
           const why = launchFailure ?? (diedAtOnce ? 'it died while it waited' : undefined);
           if (why === undefined || signal.aborted || hurried.signal.aborted) return end;
           log.warn('spare.broken', { pid: waiting.pid, why });
         }
-        const { end, launchFailure } = await trace(await start(targetFiles), program, limits, onArmed, signal, how);
+        const { end, launchFailure } = await trace(await start(program), program, limits, onArmed, signal, how);
         if (launchFailure !== undefined) throw launchFailed(launchFailure, log);
         return end;
       }),
 
     attach: (program, signal) => tracked(() => attach(program, signal)),
     check: (program, signal) => tracked(() => check(program, signal)),
-    query: (args, signal) => tracked(() => command(args, '', targetFilesOf(args), signal)),
+    query: (args, signal) => tracked(() => command(args, '', { ...noFiles, paths: targetFilesOf(args) }, signal)),
 
     async close(hurry) {
       closed = true;
@@ -174,30 +176,21 @@ export async function createBpftrace(options: BpftraceOptions): Promise<Bpftrace
     },
   };
 
-  async function attach(program: Program, signal: AbortSignal): Promise<{ attached: boolean; why?: string }> {
+  async function attach(program: PrintedProgram, signal: AbortSignal): Promise<{ attached: boolean; why?: string }> {
     const enough = new AbortController();
     const sink: Sink = { push: (event) => event.kind === 'armed' && enough.abort('stopped') };
     const limits = { timeoutMs: armLimitMs, maxEventBytes: 0, maxMapBytes: 0 };
     const either = AbortSignal.any([signal, enough.signal]);
-    const { end } = await trace(await start(targetFilesOf(program.attachPoints)), program, limits, sink, either, {
-      log,
-      stats,
-      watchdog,
-      armLimitMs,
-      armCpuMs,
-    });
+    const how = { log, stats, watchdog, armLimitMs, armCpuMs };
+    const { end } = await trace(await start(program), program, limits, sink, either, how);
     const why = end.diagnostics.find(({ severity }) => severity === 'error')?.message;
     return { attached: end.armedMs !== undefined, ...(why !== undefined && { why }) };
   }
 
-  async function check(program: Program, signal: AbortSignal): Promise<readonly Diagnostic[]> {
-    const result = await command(
-      ['--mode', 'codegen', '-'],
-      program.printed,
-      targetFilesOf(program.attachPoints),
-      signal,
-    );
-    const diagnostics = parseDiagnostics(result.stderr, result.stdout, program.source);
+  async function check(program: PrintedProgram, signal: AbortSignal): Promise<readonly Diagnostic[]> {
+    using files = openFiles(program);
+    const result = await command(['--mode', 'codegen', '-'], program.text, files, signal);
+    const diagnostics = parseDiagnostics(result.stderr, result.stdout, program);
     if (result.exitCode === 0 || diagnostics.some(({ severity }) => severity === 'error')) return diagnostics;
     if (result.signal === 'SIGXCPU') return [tooLarge(armCpuMs), ...diagnostics];
     const code = result.exitCode === undefined ? 'without a code' : `with code ${result.exitCode}`;

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
-import { composeNode, createRemoteNode, localCall, type NodeApi, type RunRecord } from '../compose.ts';
+import { composeNode, createRemoteNode, localCall, type NodeApi, type RunRecord, type RunRequest } from '../compose.ts';
 import type { CommandLine } from '../config.ts';
 import { KerntapError } from '../errors.ts';
 import { OVERVIEW_ROWS, overviewOf, type RunAnswer } from '../render/answer.ts';
@@ -25,6 +25,9 @@ export const run: Command = {
   positionals: true,
   own: {
     expression: { short: 'e', value: 'PROGRAM', help: 'the program itself' },
+    target: { value: 'TARGET', help: 'whom to trace: ns/pod, container:NAME, pid:N, … (default: the node)' },
+    unscoped: { value: 'refuse|allow', preset: 'refuse', help: 'what becomes of probes that cannot be scoped to it' },
+    control: { help: "count others' events, too" },
     timeout: { short: 't', value: 'SECONDS', preset: '10', help: 'how long, from the moment of attachment' },
     format: { short: 'f', value: 'FORMAT', preset: 'table', help: FORMATS.join(', ') },
     rows: { value: 'N', help: 'the most rows of each map (default 20 in a table, else all)' },
@@ -35,16 +38,16 @@ export const run: Command = {
     const format = formatOf(line);
     const timeoutMs = numberOf(line, 'timeout', 600, 10) * 1000;
     const rows = numberOf(line, 'rows', 1_000_000, format === 'table' ? 20 : 1_000_000);
-    const program = await programOf(line);
+    const request = { program: await programOf(line), timeoutMs, ...targetOf(line) };
     using signals = listenForStop();
-    await using target = await nodeOf(line, signals.hurry);
+    await using node = await nodeOf(line, signals.hurry);
 
-    const id = await follow(target.node, { program, timeoutMs }, terminal, signals);
+    const id = await follow(node.node, request, terminal, signals);
     if (id === undefined) {
       terminal.err('stopped before the probes were attached');
       return 1;
     }
-    const record = await wholeRun(target.node, id);
+    const record = await wholeRun(node.node, id);
     print(overviewOf(record, { rows, nowMs: Date.now() }), format, terminal);
     return record.state === 'failed' ? 1 : 0;
   },
@@ -59,7 +62,7 @@ const WAIT_MS = 25_000;
 /** Runs a program and shows what comes in until it is over or Ctrl-C ends it. Answers with the run's id, if it has one. */
 async function follow(
   node: NodeApi,
-  request: { program: string; timeoutMs: number },
+  request: Pick<RunRequest, 'program' | 'target' | 'unscoped' | 'control' | 'timeoutMs'>,
   terminal: Terminal,
   { stop, hurry }: ReturnType<typeof listenForStop>,
 ): Promise<string | undefined> {
@@ -191,6 +194,13 @@ function numberOf({ given }: CommandLine, flag: string, max: number, preset: num
     'start.option',
     `--${flag} is ${JSON.stringify(text)}: must be a whole number from 1 to ${max}.`,
   );
+}
+
+function targetOf({ given }: CommandLine): Pick<RunRequest, 'target' | 'unscoped' | 'control'> {
+  const { target, unscoped = 'refuse', control } = given;
+  if (unscoped !== 'refuse' && unscoped !== 'allow')
+    throw new KerntapError('start.option', `--unscoped is ${JSON.stringify(unscoped)}: must be refuse or allow.`);
+  return { ...(target !== undefined && { target }), unscoped, control: control !== undefined };
 }
 
 function formatOf({ given }: CommandLine): Format {

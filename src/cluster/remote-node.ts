@@ -13,11 +13,13 @@ import {
   RecordWire,
   RunsWire,
   RunWire,
+  TargetsWire,
   toCheck,
   toFacts,
   toProgress,
   toRecord,
   toRun,
+  toTargets,
 } from './wire.ts';
 
 export interface RemoteNodeOptions {
@@ -136,6 +138,9 @@ export function createRemoteNode({ url, token, fetch = globalThis.fetch }: Remot
     async change(id, change, call) {
       const request: Request = change.action === 'delete' ? { method: 'DELETE' } : { method: 'PATCH', body: change };
       return toRun(await ask(RunWire, runPath(id), call, request));
+    },
+    async targets(filter, call) {
+      return toTargets(await ask(TargetsWire, 'targets', call, { query: filter }));
     },
     probes: (query, call) => ask(ProbesWire, 'probes', call, { query: ofProbeQuery(query) }),
     async describe(refresh, call) {

@@ -3,8 +3,11 @@ import { KerntapError } from '../errors.ts';
 import type { RunId } from '../ids.ts';
 import type {
   Account,
+  AppliedRule,
   CheckReport,
   Column,
+  Coverage,
+  CoverageAccount,
   NodeFacts,
   ProbeQuery,
   Progress,
@@ -13,6 +16,7 @@ import type {
   RunRecord,
   RunRequest,
   Section,
+  TargetPage,
 } from '../trace/ports.ts';
 import { toWire, type Value } from '../trace/value.ts';
 
@@ -29,7 +33,10 @@ const moment = (ms: number): string => new Date(ms).toISOString();
 const Count = z.int().min(0);
 const Moment = z.iso.datetime({ precision: 3 });
 const Text = z.string().max(1024);
-const Target = Text.meta({ description: 'absent or "node": this node, unscoped' });
+const Target = Text.meta({ description: 'such as shop/web-0 or container:ID; absent or "node": this node, unscoped' });
+const Unscoped = z
+  .enum(['refuse', 'allow'])
+  .meta({ description: 'what becomes of probes that cannot be scoped to the target; `refuse` when absent' });
 const Program = z.string().meta({ description: 'a bpftrace program, at most 16,384 bytes of UTF-8' });
 
 // -------------------------------------------------------------------------------------------------------- requests
@@ -38,6 +45,8 @@ export const RunBody = z
   .strictObject({
     program: Program,
     target: z.exactOptional(Target),
+    unscoped: z.exactOptional(Unscoped),
+    control: z.exactOptional(z.boolean().meta({ description: 'count the events of others, too' })),
     timeout: z.number().min(1).max(600).default(10).meta({ description: 'seconds from the moment of attachment' }),
     wait: z
       .number()
@@ -50,7 +59,7 @@ export const RunBody = z
   .meta({ id: 'RunRequest' });
 
 export const CheckBody = z
-  .strictObject({ program: Program, target: z.exactOptional(Target) })
+  .strictObject({ program: Program, target: z.exactOptional(Target), unscoped: z.exactOptional(Unscoped) })
   .meta({ id: 'CheckRequest' });
 
 export const ChangeBody = z
@@ -86,8 +95,19 @@ export const RunsParams = z.strictObject({
 export const ProbesParams = z.strictObject({
   filter: z.string().min(1).max(1024).meta({ description: 'a glob, words, or `struct NAME [WORD]`' }),
   kind: z.exactOptional(Text),
+  target: z.exactOptional(Text.meta({ description: 'whose binaries and libraries are searched' })),
   fields: Flag.meta({ description: 'with argument names and types' }),
   offset: Offset(),
+  limit: Rows(20),
+});
+
+const TargetKinds = z.enum(['pod', 'container', 'workload', 'process', 'cgroup', 'systemd', 'node']);
+
+export const TargetsParams = z.strictObject({
+  query: z.exactOptional(Text.meta({ description: 'words that occur in a name, label or image' })),
+  namespace: z.exactOptional(Text),
+  node: z.exactOptional(Text),
+  kind: z.exactOptional(TargetKinds),
   limit: Rows(20),
 });
 
@@ -235,6 +255,37 @@ const SectionWire = z
   })
   .meta({ id: 'Section' });
 
+const RuleWire = z
+  .object({
+    point: z.string().meta({ description: 'as the caller wrote it' }),
+    at: z.exactOptional(Position),
+    class: z.enum(['T', 'S', 'P', 'A', 'B', 'M', 'I', 'N']),
+    owner: z.string().meta({ description: 'by what an event is known to be the target’s' }),
+    points: Count,
+    notes: z.array(z.string()),
+  })
+  .meta({ id: 'AppliedRule' });
+
+const LookWire = z
+  .object({
+    at: Moment,
+    containers: z.array(z.object({ name: z.string(), id: z.string() })),
+    processes: Count,
+    context_switches: z.exactOptional(Count),
+    sockets: z.exactOptional(Count),
+  })
+  .meta({ id: 'Coverage', description: 'what of the target was there at one moment' });
+
+const CoverageWire = z
+  .object({
+    rules: z.array(RuleWire),
+    control: z.exactOptional(z.array(z.object({ all: Count, in_scope: Count }))),
+    start: z.exactOptional(LookWire),
+    end: z.exactOptional(LookWire),
+    notes: z.array(z.string()),
+  })
+  .meta({ id: 'CoverageAccount' });
+
 const AccountWire = z
   .object({
     events: Count,
@@ -258,6 +309,7 @@ const AccountWire = z
         probes: z.array(z.object({ name: z.exactOptional(z.string()), runs: z.number(), time_ns: z.number() })),
       }),
     ),
+    coverage: z.exactOptional(CoverageWire),
   })
   .meta({ id: 'Account' });
 
@@ -270,8 +322,41 @@ export const RecordWire = RunWire.extend({
 export const RunsWire = z.object({ runs: z.array(RunWire) }).meta({ id: 'Runs' });
 
 export const CheckWire = z
-  .object({ ok: z.boolean(), attach_points: z.array(z.string()), diagnostics: z.array(DiagnosticWire) })
+  .object({
+    ok: z.boolean(),
+    attach_points: z.array(z.string()),
+    diagnostics: z.array(DiagnosticWire),
+    tier: z.enum(['pod', 'node']),
+    rules: z.array(RuleWire),
+    printed: z.string().meta({ description: 'what would run' }),
+  })
   .meta({ id: 'CheckReport' });
+
+export const TargetsWire = z
+  .object({
+    targets: z.array(
+      z.object({
+        selector: z.string().meta({ description: 'what every call takes as `target`' }),
+        kind: TargetKinds,
+        namespace: z.exactOptional(z.string()),
+        name: z.string(),
+        node: z.string(),
+        containers: z.array(
+          z.object({ name: z.string(), id: z.string(), state: z.enum(['created', 'running', 'exited', 'unknown']) }),
+        ),
+        owner: z.exactOptional(z.string()),
+        processes: Count,
+        started: z.exactOptional(Moment),
+        restarts: z.exactOptional(Count),
+        last_state: z.exactOptional(z.string()),
+        notes: z.array(z.string()),
+      }),
+    ),
+    total: Count,
+    closest: z.array(z.string()),
+    sources: z.array(z.string()),
+  })
+  .meta({ id: 'TargetPage' });
 
 const Field = z.object({ name: z.string(), type: z.string() });
 
@@ -423,6 +508,56 @@ function toValue(json: unknown): Value {
   return json as null | boolean | number | string;
 }
 
+const ofRule = ({ notes, ...same }: AppliedRule): z.output<typeof RuleWire> => ({ ...same, notes: [...notes] });
+
+const ofLook = ({ atMs, containers, contextSwitches, ...same }: Coverage): z.output<typeof LookWire> => ({
+  ...same,
+  at: moment(atMs),
+  containers: [...containers],
+  ...(contextSwitches !== undefined && { context_switches: contextSwitches }),
+});
+const toLook = ({ at, context_switches, ...same }: z.output<typeof LookWire>): Coverage => ({
+  ...same,
+  atMs: Date.parse(at),
+  ...(context_switches !== undefined && { contextSwitches: context_switches }),
+});
+
+const ofCoverage = ({ rules, control, start, end, notes }: CoverageAccount): z.output<typeof CoverageWire> => ({
+  rules: rules.map(ofRule),
+  ...(control && { control: control.map(({ all, inScope }) => ({ all, in_scope: inScope })) }),
+  ...(start && { start: ofLook(start) }),
+  ...(end && { end: ofLook(end) }),
+  notes: [...notes],
+});
+const toCoverage = ({ rules, control, start, end, notes }: z.output<typeof CoverageWire>): CoverageAccount => ({
+  rules,
+  ...(control && { control: control.map(({ all, in_scope }) => ({ all, inScope: in_scope })) }),
+  ...(start && { start: toLook(start) }),
+  ...(end && { end: toLook(end) }),
+  notes,
+});
+
+export const ofTargets = ({ targets, closest, sources, total }: TargetPage): z.output<typeof TargetsWire> => ({
+  targets: targets.map(({ startedMs, lastState, containers, notes, ...same }) => ({
+    ...same,
+    containers: [...containers],
+    ...(startedMs !== undefined && { started: moment(startedMs) }),
+    ...(lastState !== undefined && { last_state: lastState }),
+    notes: [...notes],
+  })),
+  total,
+  closest: [...closest],
+  sources: [...sources],
+});
+export const toTargets = ({ targets, ...same }: z.output<typeof TargetsWire>): TargetPage => ({
+  ...same,
+  targets: targets.map(({ started, last_state, ...target }) => ({
+    ...target,
+    ...(started !== undefined && { startedMs: Date.parse(started) }),
+    ...(last_state !== undefined && { lastState: last_state }),
+  })),
+});
+
 function ofAccount(account: Account): z.output<typeof AccountWire> {
   const cost = account.nodeCost;
   return {
@@ -447,6 +582,7 @@ function ofAccount(account: Account): z.output<typeof AccountWire> {
         probes: cost.probes.map(({ timeNs, ...same }) => ({ ...same, time_ns: timeNs })),
       },
     }),
+    ...(account.coverage && { coverage: ofCoverage(account.coverage) }),
   };
 }
 
@@ -474,13 +610,15 @@ function toAccount(wire: z.output<typeof AccountWire>): Account {
         probes: cost.probes.map(({ time_ns, ...same }) => ({ ...same, timeNs: time_ns })),
       },
     }),
+    ...(wire.coverage && { coverage: toCoverage(wire.coverage) }),
   };
 }
 
-export const ofCheck = ({ attachPoints, diagnostics, ok }: CheckReport): z.output<typeof CheckWire> => ({
-  ok,
+export const ofCheck = ({ attachPoints, diagnostics, rules, ...same }: CheckReport): z.output<typeof CheckWire> => ({
+  ...same,
   attach_points: [...attachPoints],
   diagnostics: [...diagnostics],
+  rules: rules.map(ofRule),
 });
 export const toCheck = ({ attach_points, ...same }: z.output<typeof CheckWire>): CheckReport => ({
   ...same,

@@ -17,6 +17,8 @@ import {
   RunsParams,
   RunsWire,
   RunWire,
+  TargetsParams,
+  TargetsWire,
 } from '../cluster/wire.ts';
 
 type Request = Pick<ZodOpenApiOperationObject, 'requestBody' | 'requestParams'>;
@@ -76,6 +78,14 @@ const PATHS = {
   },
   '/v1/check': {
     post: operation('check', 'Compile a program without attaching it', body(CheckBody), json(CheckWire)),
+  },
+  '/v1/targets': {
+    get: operation(
+      'targets',
+      'List pods, containers and services that can be traced',
+      { requestParams: { query: TargetsParams } },
+      json(TargetsWire),
+    ),
   },
   '/v1/probes': {
     get: operation(

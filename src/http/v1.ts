@@ -11,11 +11,13 @@ import {
   ofProgress,
   ofRecord,
   ofRun,
+  ofTargets,
   ProbesParams,
   parseInput,
   ResultParams,
   RunBody,
   RunsParams,
+  TargetsParams,
   toProbeQuery,
   toResultQuery,
   toRunRequest,
@@ -79,6 +81,10 @@ export function createV1({ node, log, version }: V1Options): Hono<AppEnv> {
       noParams(c);
       const request = parseInput(CheckBody, c.get('body'), 'body');
       return c.json(ofCheck(await node.check(request, callOf(c))));
+    })
+    .get('/v1/targets', async (c) => {
+      const filter = parseInput(TargetsParams, queryOf(c), 'query');
+      return c.json(ofTargets(await node.targets(filter, callOf(c))));
     })
     .get('/v1/probes', async (c) => {
       const query = toProbeQuery(parseInput(ProbesParams, queryOf(c), 'query'));

@@ -7,8 +7,8 @@ export interface Position {
 }
 
 /**
- * `variable` is `$x`, `map` is `@x`, `directive` a line that begins with `#`, `attach_point` one of a probe's list, such as
- * `uprobe:/bin/bash:readline`. `end` is behind the last character.
+ * `variable` is `$x`, `map` is `@x`, `positional` is `$1` or `$#`, `directive` a line that begins with `#`, `attach_point`
+ * one of a probe's list, such as `uprobe:/bin/bash:readline`. `end` is behind the last character.
  */
 export type TokenKind =
   | 'word'
@@ -16,6 +16,7 @@ export type TokenKind =
   | 'string'
   | 'variable'
   | 'map'
+  | 'positional'
   | 'punctuation'
   | 'directive'
   | 'attach_point'
@@ -41,30 +42,25 @@ export function placeOf(source: string, offset: number): string {
   return `line ${line}, column ${column}`;
 }
 
-const TOKENS: readonly (readonly [TokenKind, RegExp])[] = [
-  ['word', /[A-Za-z_]\w*/y],
-  ['number', /\d\w*/y],
-  ['variable', /\$\w+/y],
-  ['map', /@\w*/y],
-  ['string', /"(?:[^"\\\n]|\\[^\n])*"/y],
-  ['directive', /#.*/y],
-  ['punctuation', /./suy],
-];
+// What each pair of parentheses holds, in their order. Operators are as long as they can be, as in bpftrace's src/parser.cpp.
+const KINDS: readonly TokenKind[] = ['word', 'number', 'string', 'variable', 'map', 'positional', 'directive'];
+const TOKEN =
+  /([A-Za-z_]\w*)|(\d\w*)|("(?:[^"\\\n]|\\[^\n])*")|(\$[A-Za-z_]\w*)|(@(?:[A-Za-z_]\w*)?)|(\$(?:\d+|#))|(#[^\n]*)|<<=|>>=|\+\+|--|->|\.\.|&&|\|\||<<|>>|[=!<>+\-*/%&|^]=|[\s\S]/uy;
 
 /** Reads the token at `offset`, after blanks and comments. Throws `program.unterminated`. */
 export function readToken(source: string, offset: number): Token {
   const start = skipLayout(source, offset);
-  for (const [kind, pattern] of TOKENS) {
-    pattern.lastIndex = start;
-    const text = pattern.exec(source)?.[0];
-    if (text === undefined) continue;
-    if (text === '"') throw unterminated('string', source, start);
-    return { kind, text, start, end: start + text.length };
-  }
-  return { kind: 'end', text: '', start, end: start };
+  TOKEN.lastIndex = start;
+  const found = TOKEN.exec(source);
+  if (!found) return { kind: 'end', text: '', start, end: start };
+  const [text] = found;
+  if (text === '"') throw unterminated('string', source, start);
+  const kind = KINDS.find((_, group) => found[group + 1] !== undefined) ?? 'punctuation';
+  return { kind, text, start, end: start + text.length };
 }
 
-const BLANKS = /[ \t\n\v\f\r]+/y;
+// Form feeds are none: bpftrace stops at them.
+const BLANKS = /[ \t\n\r]+/y;
 
 function skipLayout(source: string, offset: number): number {
   let at = offset;
@@ -92,11 +88,11 @@ function endOf(source: string, text: string, from: number): number | undefined {
 export function readAttachPoint(source: string, offset: number): Token {
   const start = skipLayout(source, offset);
   let end = start;
-  for (;;) {
+  for (let colon = false; ; ) {
     const next = source[end];
-    if (next === undefined || /[ \t\n\v\f\r,{]/.test(next)) break;
-    if (next === '/' && end > start && !source.slice(start, end).includes(':') && !/[/*]/.test(source[end + 1] ?? ''))
-      break;
+    if (next === undefined || /[\s,{]/.test(next)) break;
+    if (next === '/' && end > start && !colon && !/[/*]/.test(source[end + 1] ?? '')) break;
+    if (next === ':') colon = true;
     end = next === '"' ? readToken(source, end).end : end + 1;
   }
   return { kind: 'attach_point', text: source.slice(start, end), start, end };

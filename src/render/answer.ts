@@ -2,6 +2,7 @@ import type { ErrorCode } from '../errors.ts';
 import { ERRORS, remedySentence } from '../errors.ts';
 import type { Account, Column, Diagnostic, RunHeader, RunRecord, Section } from '../trace/ports.ts';
 import type { Value } from '../trace/value.ts';
+import { silence } from './coverage.ts';
 import { diagnosis, mostSevere } from './diagnostics.ts';
 import { escapeText } from './escape.ts';
 import { summariseHistogram } from './histogram.ts';
@@ -212,6 +213,8 @@ function findingsOf(record: RunRecord): readonly string[] {
   const seconds = (((timing.endedMs ?? timing.armedMs) - timing.armedMs) / 1000).toFixed(1);
   const attached = `${counted(probes.attached ?? probes.asked, 'probe')} ${probes.attached === 1 ? 'was' : 'were'} attached for ${seconds} s and`;
   const runs = account.nodeCost?.runs;
+  if (account.coverage)
+    return [`${attached} nothing was counted or printed for the target.`, silence(account.coverage, runs)];
   if (runs === undefined) return [`${attached} nothing was counted or printed. ${TRY}`];
   if (runs === 0) return [`${attached} none fired. ${TRY}`];
   return [

@@ -1,5 +1,6 @@
 import { remedySentence } from '../errors.ts';
 import type { CheckReport } from '../trace/ports.ts';
+import { coverageJson, coverageLines } from './coverage.ts';
 import { diagnosis, diagnosticJson, mostSevere, renderDiagnostic, renderPlace } from './diagnostics.ts';
 import { shorten } from './escape.ts';
 import { counted } from './sentences.ts';
@@ -11,15 +12,19 @@ export function renderCheck(source: string, report: CheckReport): { text: string
     text: report.ok ? accepted(source, report) : refused(source, report),
     data: {
       ok: report.ok,
+      tier: report.tier,
       attach_points: report.attachPoints.map((point) => shorten(point)),
       diagnostics: diagnostics.map(diagnosticJson),
+      rules: coverageJson({ rules: report.rules, notes: [] }).rules,
     },
   };
 }
 
-const accepted = (source: string, { attachPoints, diagnostics }: CheckReport): string =>
+const accepted = (source: string, { attachPoints, diagnostics, rules, tier }: CheckReport): string =>
   [
     `ok: bpftrace accepts the program, ${counted(attachPoints.length, 'attach point')}. Nothing was attached; the kernel's verifier has not seen it yet.`,
+    `it needs the tier ${tier}`,
+    ...coverageLines({ rules, notes: [] }),
     ...mostSevere(diagnostics).flatMap((diagnostic) => renderDiagnostic(source, diagnostic)),
   ].join('\n');
 

@@ -1,6 +1,7 @@
 import type { Account, CountedMessage } from '../trace/ports.ts';
 import { isRecord, type RecordValue, toWire, type Value } from '../trace/value.ts';
 import { type AnswerSection, nextCalls, type RunAnswer, untrusted } from './answer.ts';
+import { coverageJson } from './coverage.ts';
 import { diagnosticJson } from './diagnostics.ts';
 import { escapeLines, shorten } from './escape.ts';
 import { renderRaw } from './raw.ts';
@@ -30,7 +31,7 @@ function jsonOf(answer: RunAnswer) {
       armed: iso(run.timing.armedMs),
       ended: iso(run.timing.endedMs),
     },
-    scope: { node: run.node, classes: ['unscoped'] },
+    scope: { node: run.node, ...(account.coverage ? coverageJson(account.coverage) : { classes: ['unscoped'] }) },
     sandbox: run.sandbox,
     versions: run.versions,
     untrusted: untrusted(run),

@@ -1,6 +1,7 @@
 import type { RunHeader } from '../trace/ports.ts';
 import { isRecord, toText, type Value } from '../trace/value.ts';
 import { type AnswerSection, isSummary, nextCalls, type RunAnswer } from './answer.ts';
+import { coverageLines } from './coverage.ts';
 import { diagnosis, renderPlace } from './diagnostics.ts';
 import { escapeLines, shorten } from './escape.ts';
 import { isMapType } from './raw.ts';
@@ -23,6 +24,7 @@ export function renderTable(answer: RunAnswer): string {
     ...answer.sections.flatMap((section) => sectionLines(section)),
     ...noteLines(answer),
     ...elsewhereLine(answer),
+    ...(account.coverage ? coverageLines(account.coverage) : []),
     ...(run.state === 'running' ? [] : [`account: ${accountLine(account)}`]),
     ...(next.length > 0 ? [`next: ${next.join(' | ')}`] : []),
   ].join('\n');

@@ -1,13 +1,18 @@
 import type { Account, TraceEnd } from './ports.ts';
 
-/** Makes the account of a trace that ended. `lost` is what bpftrace admits, a lower bound until events are counted in a map. */
+/**
+ * Makes the account of a trace that ended. `lost` is exact when the program's own count of its printing statements came
+ * out; otherwise it is what bpftrace admits, a lower bound.
+ */
 export function accountOf(end: TraceEnd, redactions: Readonly<Record<string, number>>): Account {
   const { counts } = end;
+  const isBroken = end.state === 'interrupted' || end.reason === 'crashed';
   return {
     events: counts.kept,
-    lost: end.state === 'interrupted' || end.reason === 'crashed' ? 'unknown' : counts.lostReported,
+    ...(counts.seen === undefined
+      ? { lost: isBroken ? 'unknown' : counts.lostReported, lostIsLowerBound: true }
+      : { lost: counts.seen - counts.printedOfSeen, lostIsLowerBound: false }),
     lostReported: counts.lostReported,
-    lostIsLowerBound: true,
     droppedByLimit: counts.dropped,
     droppedMaps: counts.droppedMaps,
     mapFull: counts.helperErrors,

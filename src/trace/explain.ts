@@ -1,3 +1,4 @@
+import { probeKindOf } from '../program/probe-kinds.ts';
 import type { Diagnostic, Kernel } from './ports.ts';
 
 /** Finds functions and builtins whose names are near; the catalogue of the language knows them. */
@@ -27,21 +28,10 @@ export async function impossibleKinds(
 /** Kinds that attach wherever bpftrace runs; to ask for facts would cost a caller seconds on a server that just started. */
 const EVERYWHERE = new Set(['begin', 'end', 'tracepoint', 't', 'interval', 'i', 'profile', 'p', 'software', 's']);
 
-const fullKind = (name: string): string => SHORT[name] ?? name;
-
-const SHORT: Readonly<Record<string, string>> = {
-  k: 'kprobe',
-  kr: 'kretprobe',
-  f: 'fentry',
-  fr: 'fentry',
-  fexit: 'fentry',
-  kfunc: 'fentry',
-  kretfunc: 'fentry',
-  h: 'hardware',
-  it: 'iter',
-  u: 'uprobe',
-  ur: 'uretprobe',
-  w: 'watchpoint',
+/** The kind that facts are about: those of fentry hold for fexit, too. */
+const fullKind = (name: string): string => {
+  const kind = probeKindOf(name) ?? name;
+  return kind === 'fexit' ? 'fentry' : kind;
 };
 
 /** Adds the nearest existing names to each diagnostic about a name that bpftrace did not know. Never throws for a miss. */

@@ -1,5 +1,6 @@
 import { KerntapError } from '../errors.ts';
 import { parseRunId, type RunId } from '../ids.ts';
+import { traceRight, visibleTo } from './policy.ts';
 import type {
   CallContext,
   NodeApi,
@@ -33,7 +34,7 @@ export interface Node extends NodeApi {
 
 /** The `NodeApi` of this machine. */
 export function createNode(deps: NodeDependencies): Node {
-  const { access, kernel, slots, store, tracer, now } = deps;
+  const { access, kernel, slots, store, targets, tracer, now } = deps;
   const live = new Map<RunId, LiveRun>();
   const closing = new AbortController();
 
@@ -153,7 +154,14 @@ export function createNode(deps: NodeDependencies): Node {
       return changed;
     },
 
-    probes: (query, call) => kernel.probes(query, call.signal),
+    targets: (filter, call) => targets.list(filter, call.signal, visibleTo(call.caller)),
+
+    async probes(query, call) {
+      if (query.target === undefined) return kernel.probes(query, call.signal);
+      const target = await targets.resolve(query.target, call.signal, visibleTo(call.caller));
+      await access.allow(call.caller, traceRight(target));
+      return kernel.probes(query, call.signal);
+    },
 
     async describe(refresh, call) {
       return {

@@ -1,5 +1,7 @@
 import { KerntapError } from '../errors.ts';
-import type { Caller, Program, SandboxFacts, Tier } from './ports.ts';
+import type { Program } from '../program/program.ts';
+import { refuseForAll, tierOf } from '../program/tier.ts';
+import type { AppliedRule, Caller, ResolvedTarget, SandboxFacts, Tier, TraceAction, Visible } from './ports.ts';
 
 /** What a node allows; each value is a limit that no caller can raise. */
 export interface PolicyLimits {
@@ -36,33 +38,60 @@ const shortEnough: Rule = ({ timeoutMs }, { maxTimeoutMs }) => {
 };
 
 /** A rule of the policy is one function in this list. */
-const RULES: readonly Rule[] = [hasProbes, fewAttachPoints, shortEnough];
+const RULES: readonly Rule[] = [hasProbes, fewAttachPoints, shortEnough, ({ program }) => refuseForAll(program)];
 
 /** Throws for what this node does not run at all, whoever asks. */
 export function admit(program: Program, timeoutMs: number, limits: PolicyLimits): void {
   for (const rule of RULES) rule({ program, timeoutMs }, limits);
 }
 
-/** What a run is about, and which right it needs. */
-export interface ResolvedTarget {
-  readonly name: string;
-  readonly tier: Tier;
+/** The right to trace a target with what is scoped to it. */
+export const traceRight = ({ tier, namespace }: ResolvedTarget): TraceAction => ({
+  act: 'trace',
+  tier,
+  ...(namespace !== undefined && { namespace }),
+});
+
+/**
+ * The right that a program needs: that of its target, or node rights for what reaches beyond a pod, with the construct that
+ * does so.
+ */
+export function neededRight(program: Program, target: ResolvedTarget): TraceAction {
+  const right = traceRight(target);
+  if (right.tier === 'node') return right;
+  const [reach] = tierOf(program).needsNode;
+  if (reach === undefined) return right;
+  const { construct, at, remedy } = reach;
+  const place = at === undefined ? '' : ` at line ${at.line}, column ${at.column}`;
+  return { ...right, tier: 'node', because: { what: `\`${construct}\`${place}`, remedy } };
 }
 
-/** Throws `target.unsupported` for everything but this node: pods come with scoping. */
-export function resolveTarget(target: string | undefined): ResolvedTarget {
-  if (target === undefined || target === 'node') return { name: 'node', tier: 'node' };
-  throw new KerntapError(
-    'target.unsupported',
-    `The target ${JSON.stringify(target.slice(0, 120))} cannot be traced by this version.`,
-  );
+/** The right that probes need which run for the whole node, if there are any and `right` is not enough. */
+export function rightForUnscoped(rules: readonly AppliedRule[], right: TraceAction): TraceAction | undefined {
+  const wide = right.tier === 'pod' ? rules.find(isNodeWide) : undefined;
+  if (wide === undefined) return undefined;
+  return {
+    ...right,
+    tier: 'node',
+    because: { what: `\`${wide.point}\`, which runs for the whole node`, remedy: 'leave that probe out' },
+  };
 }
+
+/** True for a probe that sees events of others; `begin`, `end` and `interval` have none. */
+export const isNodeWide = ({ class: owner, point }: AppliedRule): boolean =>
+  owner === 'N' && !/^(?:begin|end|interval|i)(?::|$)/i.test(point);
+
+/** What a caller may know of: with node rights everything, else what is in his namespaces. */
+export const visibleTo =
+  ({ tiers, namespaces }: Caller): Visible =>
+  (namespace) =>
+    tiers.includes('node') || namespaces.includes('*') || (namespace !== undefined && namespaces.includes(namespace));
 
 /**
  * Throws `trace.unavailable` when bpftrace would run for a stranger without its whole sandbox: it could then read files
  * of the node. Whoever is at this machine as the loopback caller can do that anyway.
  */
-export function requireSandbox({ source }: Caller, { tier }: ResolvedTarget, { state, missing }: SandboxFacts): void {
+export function requireSandbox({ source }: Caller, tier: Tier, { state, missing }: SandboxFacts): void {
   if (state === 'full' || tier !== 'node' || source === 'local') return;
   const what = missing.map((part) => part.split(':')[0]).join(', ');
   throw new KerntapError(
@@ -73,6 +102,3 @@ export function requireSandbox({ source }: Caller, { tier }: ResolvedTarget, { s
     },
   );
 }
-
-/** Makes a program count its target only. For the node that is the program as it is. */
-export const scopeProgram = (program: Program, _target: ResolvedTarget): Program => program;

@@ -1,7 +1,9 @@
 import type { RunId } from '../ids.ts';
 import type { Log } from '../log.ts';
+import type { PrintedProgram } from '../program/instrument.ts';
 import type { Position } from '../program/lexer.ts';
-import type { Program } from '../program/program.ts';
+import type { AppliedRule, Point, PointLookup, ScopeKernel, ScopeTarget } from '../program/scope/scope.ts';
+import type { AttachPoint } from '../program/tree.ts';
 import type { Value } from './value.ts';
 
 // ---------------------------------------------------------------------------------------------------------- callers
@@ -19,9 +21,18 @@ export interface Caller {
 
 /** What a caller wants to do; each act is reviewed when it is called. */
 export type Action =
-  | { readonly act: 'trace'; readonly tier: Tier }
+  | TraceAction
   | { readonly act: 'read' | 'change'; readonly run: RunHeader }
   | { readonly act: 'metrics' };
+
+export interface TraceAction {
+  readonly act: 'trace';
+  readonly tier: Tier;
+  /** That of the target's pod; absent for what belongs to no pod. */
+  readonly namespace?: string;
+  /** What of the program needs the tier, so that a refusal can name it: a phrase such as "`curtask->` at line 3, column 5". */
+  readonly because?: { readonly what: string; readonly remedy: string };
+}
 
 export interface Access {
   /** Finds who sent `authorization` (the header's text). Throws `access.unauthenticated`. */
@@ -47,7 +58,7 @@ export interface CallContext {
 
 // --------------------------------------------------------------------------------------------------------- programs
 
-export type { Position, Program };
+export type { AppliedRule, AttachPoint, Point, PointLookup, Position, PrintedProgram, ScopeKernel, ScopeTarget };
 
 /** One thing that bpftrace or kerntap says of the caller's program, in the caller's own positions. */
 export interface Diagnostic {
@@ -128,6 +139,10 @@ export interface OutputCounts {
   readonly droppedMaps: number;
   /** What bpftrace itself admits to have lost: a lower bound. */
   readonly lostReported: number;
+  /** How often a printing statement ran, by the program's own count; absent when that count did not come out. */
+  readonly seen?: number;
+  /** What was printed that `seen` counts: without maps, which are printed at the end. */
+  readonly printedOfSeen: number;
   /** Updates that a map had no room for, and other helper errors, one row a place in the caller's program. */
   readonly helperErrors: readonly CountedMessage[];
   readonly runtimeErrors: readonly CountedMessage[];
@@ -156,6 +171,8 @@ export interface TraceEnd {
   readonly attached: number;
   readonly maps: readonly Section[];
   readonly counts: OutputCounts;
+  /** What our own probes and predicates counted, by the name of their hidden map without its prefix. */
+  readonly hidden: ReadonlyMap<string, number>;
   readonly diagnostics: readonly Diagnostic[];
   readonly cost?: NodeCost;
   /** Probe executions that the kernel skipped because of recursion. */
@@ -167,9 +184,9 @@ export interface Tracer {
    * Runs `program` until its time is over, it ends by itself or `signal` aborts (its reason is a `StopCause`), and
    * resolves when the process is reaped. Throws `trace.unavailable`, `trace.launch`.
    */
-  run(program: Program, limits: TraceLimits, sink: Sink, signal: AbortSignal): Promise<TraceEnd>;
+  run(program: PrintedProgram, limits: TraceLimits, sink: Sink, signal: AbortSignal): Promise<TraceEnd>;
   /** Compiles without loading or attaching; an empty list means that bpftrace accepts it. */
-  check(program: Program, signal: AbortSignal): Promise<readonly Diagnostic[]>;
+  check(program: PrintedProgram, signal: AbortSignal): Promise<readonly Diagnostic[]>;
   /** What the launch chain holds back from bpftrace on this machine. */
   readonly sandbox: SandboxFacts;
   /** Ends the warm spare and waits until nothing of this tracer is left. */
@@ -220,6 +237,8 @@ export interface ProbeQuery {
   readonly fields: boolean;
   readonly limit: number;
   readonly offset: number;
+  /** With it, the binaries, libraries, symbols and USDT probes of that target are searched. */
+  readonly target?: string;
 }
 export interface ProbeField {
   readonly name: string;
@@ -248,6 +267,157 @@ export interface Kernel {
   probes(query: ProbeQuery, signal: AbortSignal): Promise<ProbePage>;
   /** Nearest existing names for one that bpftrace did not know, best first, at most three. */
   nearest(kind: 'probe' | 'field', name: string, context: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** What these attach points stand for on this node, wildcards expanded, with the types of what they hand over. */
+  points(points: readonly AttachPoint[], signal: AbortSignal): Promise<PointLookup>;
+  /** How this kernel lets programs be scoped; found once. */
+  scoping(signal: AbortSignal): Promise<ScopeKernel>;
+}
+
+// ---------------------------------------------------------------------------------------------------------- targets
+
+/** A container as a runtime or /proc shows it. */
+export interface Container {
+  readonly runtime: string;
+  readonly id: string;
+  readonly name: string;
+  readonly state: 'created' | 'running' | 'exited' | 'unknown';
+  readonly pod?: { readonly namespace: string; readonly name: string; readonly uid: string };
+  readonly labels: Readonly<Record<string, string>>;
+  readonly image?: string;
+  /** Host pid of its first process, and when that was started in clock ticks since boot, so that a reused pid is found out. */
+  readonly pid?: number;
+  readonly startTicks?: bigint;
+  /** Its cgroup in the host's view, as in /proc/PID/cgroup: `/kubepods.slice/…/cri-containerd-ID.scope`. */
+  readonly cgroup?: string;
+  /** The runtime handler, such as `runc`, `runsc`, `kata`; in the last two the host's kernel does not see its system calls. */
+  readonly handler?: string;
+  readonly startedMs?: number;
+}
+
+/** Where containers are known from: one file a runtime; `detect` decides at start. */
+export interface Runtime {
+  readonly name: string;
+  detect(): Promise<boolean>;
+  list(signal: AbortSignal): Promise<readonly Container[]>;
+}
+
+/** What the Kubernetes API knows of a pod of this node, beside what the runtime knows. */
+export interface PodFacts {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The controller: `Deployment`, `StatefulSet`, …; a ReplicaSet's Deployment by its name without the pod-template-hash. */
+  readonly owner?: { readonly kind: string; readonly name: string };
+  readonly phase: string;
+  readonly hostNetwork: boolean;
+  readonly podIps: readonly string[];
+  readonly containers: readonly {
+    readonly name: string;
+    /** Without `containerd://`; absent before it is started. */
+    readonly id?: string;
+    readonly restarts: number;
+    /** `Running`, `CrashLoopBackOff`, `Completed`, … */
+    readonly state: string;
+    /** How it ended the last time: `OOMKilled (137)`. */
+    readonly lastState?: string;
+    readonly requests: Readonly<Record<string, string>>;
+    readonly limits: Readonly<Record<string, string>>;
+  }[];
+}
+
+/** Pods of the API server, kept up to date by a watch; everything works without it. */
+export interface PodSource {
+  /** Pods of this node as last seen, with when that was; undefined when the API was never reached. */
+  pods(): { readonly pods: readonly PodFacts[]; readonly asOfMs: number } | undefined;
+  /** On which node a pod of another node runs; undefined when it does not exist or the API is away. */
+  nodeOf(namespace: string, name: string, signal: AbortSignal): Promise<string | undefined>;
+  close(): void;
+}
+
+export type TargetKind = 'pod' | 'container' | 'workload' | 'process' | 'cgroup' | 'systemd' | 'node';
+
+/** A row of list_targets. */
+export interface Target {
+  /** What every tool takes as `target`. */
+  readonly selector: string;
+  /** A shorter one that expires: `t1`. */
+  readonly id?: string;
+  readonly kind: TargetKind;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly node: string;
+  readonly containers: readonly { readonly name: string; readonly id: string; readonly state: Container['state'] }[];
+  readonly owner?: string;
+  readonly processes: number;
+  readonly startedMs?: number;
+  readonly restarts?: number;
+  readonly lastState?: string;
+  /** What a reader must know, such as that a sandbox hides its system calls. */
+  readonly notes: readonly string[];
+}
+
+export interface TargetFilter {
+  readonly query?: string;
+  readonly namespace?: string;
+  readonly node?: string;
+  readonly kind?: TargetKind;
+  readonly limit: number;
+}
+
+export interface TargetPage {
+  readonly targets: readonly Target[];
+  readonly total: number;
+  /** For a miss. */
+  readonly closest: readonly string[];
+  /** Where the rows are from, and what was not reachable: `runtime containerd`, `no Kubernetes API`. */
+  readonly sources: readonly string[];
+}
+
+/** A selector that was found, with all that scoping and the account need. */
+export interface ResolvedTarget {
+  readonly kind: TargetKind;
+  /** Canonical, such as `shop/web-0`; what stands in the header of the answer. */
+  readonly name: string;
+  /** The right that it needs, whatever the program is. */
+  readonly tier: Tier;
+  readonly namespace?: string;
+  /** Absent for the node. */
+  readonly scope?: ScopeTarget;
+  /** Folders of its cgroups in our own view of the mount, which are counted with what is nested below. */
+  readonly cgroups: readonly string[];
+  readonly containers: readonly Container[];
+  /** True when a new container of the pod is counted, too. */
+  readonly follows: boolean;
+  /** What is not covered or must be known, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** What of a target was there at one moment. */
+export interface Coverage {
+  readonly atMs: number;
+  readonly containers: readonly { readonly name: string; readonly id: string }[];
+  readonly processes: number;
+  /** Sums over its processes since they began; absent where /proc does not tell. */
+  readonly contextSwitches?: number;
+  readonly sockets?: number;
+}
+
+/** Whether a caller may know of what is in a namespace; undefined is what belongs to no pod. */
+export type Visible = (namespace: string | undefined) => boolean;
+
+export interface TargetResolver {
+  /**
+   * What is not `visible` is as if it were not there. Throws `target.not_found`, `target.ambiguous`, `target.elsewhere`,
+   * `target.gone`, `target.unsupported`, `target.invalid`.
+   */
+  resolve(selector: string | undefined, signal: AbortSignal, visible?: Visible): Promise<ResolvedTarget>;
+  list(filter: TargetFilter, signal: AbortSignal, visible?: Visible): Promise<TargetPage>;
+  /** What of it is there now; never throws, since the target may be gone. */
+  look(target: ResolvedTarget): Promise<Coverage>;
+  /** Host paths of the file that `path` (a path, or a library's or program's name) is inside the target, one an inode. Throws `target.no_file`. */
+  files(target: ResolvedTarget, path: string): Promise<readonly string[]>;
 }
 
 export interface NodeFacts extends KernelFacts {
@@ -318,6 +488,19 @@ export interface Account {
   readonly repairedStrings: number;
   readonly redactions: Readonly<Record<string, number>>;
   readonly nodeCost?: NodeCost;
+  /** Absent for the whole node. */
+  readonly coverage?: CoverageAccount;
+}
+
+/** What of the target a run saw and what it could not see. */
+export interface CoverageAccount {
+  readonly rules: readonly AppliedRule[];
+  /** Only with `control`: how often each rule's probes fired on the node and how often for the target, in the order of `rules`. */
+  readonly control?: readonly { readonly all: number; readonly inScope: number }[];
+  readonly start?: Coverage;
+  readonly end?: Coverage;
+  /** Containers that came or went while it ran, and other gaps, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 export interface RunTiming {
@@ -436,6 +619,10 @@ export interface RunRequest {
   readonly program: string;
   /** Absent or `node`: this node, unscoped. */
   readonly target?: string;
+  /** What becomes of probes that no rule can scope to the target; `refuse` when absent. */
+  readonly unscoped?: 'refuse' | 'allow';
+  /** Whether events of others are counted, too, so that a zero can be told from a silence. */
+  readonly control?: boolean;
   readonly timeoutMs: number;
   /** How long the call may wait for the end, at most 25,000; 0 answers as soon as the probes are attached or refused. */
   readonly waitMs: number;
@@ -446,6 +633,7 @@ export interface RunRequest {
 export interface CheckRequest {
   readonly program: string;
   readonly target?: string;
+  readonly unscoped?: 'refuse' | 'allow';
 }
 
 /** What `check` says; `ok` means that bpftrace accepts the program (the verifier has not seen it). */
@@ -453,6 +641,10 @@ export interface CheckReport {
   readonly ok: boolean;
   readonly attachPoints: readonly string[];
   readonly diagnostics: readonly Diagnostic[];
+  readonly tier: Tier;
+  readonly rules: readonly AppliedRule[];
+  /** What would run. */
+  readonly printed: string;
 }
 
 /** All that a tool may ask of a node. A node answers itself; a gateway asks the node that has the target or the run. */
@@ -466,6 +658,7 @@ export interface NodeApi {
   stop(id: string, call: CallContext): Promise<RunRecord>;
   runs(filter: RunFilter, call: CallContext): Promise<readonly RunHeader[]>;
   change(id: string, change: RunChange, call: CallContext): Promise<RunHeader>;
+  targets(filter: TargetFilter, call: CallContext): Promise<TargetPage>;
   probes(query: ProbeQuery, call: CallContext): Promise<ProbePage>;
   describe(refresh: boolean, call: CallContext): Promise<NodeFacts>;
 }

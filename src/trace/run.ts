@@ -1,19 +1,15 @@
 import { KerntapError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { parseProgram } from '../program/program.ts';
 import { accountOf, emptyAccount } from './account.ts';
+import { type CoverageWatch, watchCoverage } from './coverage.ts';
 import { explain, impossibleKinds, type NearestFunctions } from './explain.ts';
-import { admit, type PolicyLimits, requireSandbox, resolveTarget, scopeProgram } from './policy.ts';
 import type {
-  Access,
   CallContext,
   CheckReport,
   CheckRequest,
   Diagnostic,
-  Kernel,
   NewRun,
   OpenRun,
-  Program,
   RunFinal,
   RunHeader,
   RunRequest,
@@ -25,19 +21,18 @@ import type {
   TraceLimits,
   Tracer,
 } from './ports.ts';
+import { type PrepareDependencies, type Prepared, prepare } from './prepare.ts';
 import { createRedactor, type RedactionRule } from './redact.ts';
 import type { Slot, Slots } from './slots.ts';
 
 /** All that a run needs; made once by `compose.ts`. */
-export interface RunDependencies {
-  readonly access: Access;
-  readonly kernel: Kernel;
+export interface RunDependencies extends PrepareDependencies {
   readonly nearestFunctions: NearestFunctions;
   readonly slots: Slots;
   readonly store: RunStore;
   readonly tracer: Tracer;
   readonly log: Log;
-  readonly limits: PolicyLimits & Omit<TraceLimits, 'timeoutMs'>;
+  readonly limits: PrepareDependencies['limits'] & Omit<TraceLimits, 'timeoutMs'>;
   readonly redactions: readonly RedactionRule[];
   readonly node: string;
   readonly versions: NewRun['versions'];
@@ -70,28 +65,22 @@ export async function startRun(
   deps: RunDependencies,
   closing: AbortSignal,
 ): Promise<LiveRun> {
-  const program = parseProgram(request.program);
-  admit(program, request.timeoutMs, deps.limits);
-  const target = resolveTarget(request.target);
-  await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
-  requireSandbox(call.caller, target, deps.tracer.sandbox);
-  const scoped = scopeProgram(program, target);
+  const prepared = await prepare(request, call, deps);
   const wanted = AbortSignal.any([call.signal, closing]);
   const slot = await deps.slots.take(call.caller, request.timeoutMs + GRACE_MS, wanted);
-  const open = await deps.store.open(headerOf(scoped, request, target, call, deps)).catch((error: unknown) => {
+  const open = await deps.store.open(headerOf(prepared, request, call, deps)).catch((error: unknown) => {
     slot[Symbol.dispose]();
     throw error;
   });
-  return trace(scoped, request.timeoutMs, open, slot, deps);
+  return trace(prepared, request.timeoutMs, open, slot, deps);
 }
 
 /** The longest that a run can last beyond its timeout: arming, the stop sequence, the slow detach. */
 const GRACE_MS = 35_000;
 
 function headerOf(
-  program: Program,
+  { program, target, tier, printed }: Prepared,
   { timeoutMs }: RunRequest,
-  target: ReturnType<typeof resolveTarget>,
   { caller }: CallContext,
   { node, versions, tracer }: RunDependencies,
 ): NewRun {
@@ -99,9 +88,9 @@ function headerOf(
     node,
     owner: caller.name,
     target: target.name,
-    tier: target.tier,
+    tier,
     source: program.source,
-    printed: program.printed,
+    printed: printed.text,
     timeoutMs,
     probes: { asked: program.attachPoints.length },
     sandbox: tracer.sandbox.state,
@@ -109,11 +98,13 @@ function headerOf(
   };
 }
 
-function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, deps: RunDependencies): LiveRun {
+function trace(prepared: Prepared, timeoutMs: number, open: OpenRun, slot: Slot, deps: RunDependencies): LiveRun {
+  const { target, rules, printed } = prepared;
   const { log, now, limits } = deps;
   const stop = new AbortController();
   const settled = Promise.withResolvers<void>();
   const redactor = createRedactor(deps.redactions);
+  const coverage = target.scope && watchCoverage(deps.targets, target, rules);
   const startedMs = now();
   let armedMs: number | undefined;
   let events = 0;
@@ -123,6 +114,7 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
       switch (event.kind) {
         case 'armed':
           armedMs = now();
+          coverage?.start();
           slot.until(armedMs + timeoutMs);
           open.armed(event);
           settled.resolve();
@@ -139,11 +131,12 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
     using _slot = slot;
     const signal = AbortSignal.any([stop.signal, open.stopAsked]);
     try {
-      const end = await deps.tracer.run(program, { timeoutMs, ...limits }, sink, signal);
+      const end = await deps.tracer.run(printed, { timeoutMs, ...limits }, sink, signal);
       const soon = AbortSignal.timeout(5_000);
       const diagnostics = await explain(end.diagnostics, deps.kernel, deps.nearestFunctions, soon);
-      const impossible = end.state === 'failed' ? await impossibleKinds(program.attachPoints, deps.kernel, soon) : [];
-      await close(finalOf({ ...end, diagnostics: led(impossible, diagnostics) }, redactor));
+      const impossible = end.state === 'failed' ? await impossibleKinds(printed.attachPoints, deps.kernel, soon) : [];
+      const final = finalOf({ ...end, diagnostics: led(impossible, diagnostics) }, redactor);
+      await close(await withCoverage(final, coverage, end));
     } catch (error) {
       const endedMs = open.header.timing.askedMs + Math.round(now() - startedMs);
       await close(neverRan(endedMs)).catch((inner: unknown) => log.error('run.unfinished', inner, { runId: open.id }));
@@ -157,7 +150,7 @@ function trace(program: Program, timeoutMs: number, open: OpenRun, slot: Slot, d
     log.info('run.ended', { runId: open.id, state: final.state, reason: final.reason, events: final.account.events });
   }
 
-  log.info('run.started', { runId: open.id, owner: open.header.owner, timeoutMs, probes: program.attachPoints.length });
+  log.info('run.started', { runId: open.id, owner: open.header.owner, timeoutMs, probes: printed.attachPoints.length });
   const done = toTheEnd();
   // Whoever waits reads the error, also one who waits for the attachment: `done` rejects first. A run that nobody waits
   // for is in the log.
@@ -188,6 +181,13 @@ function finalOf(end: TraceEnd, redactor: ReturnType<typeof createRedactor>): Ru
   };
 }
 
+const withCoverage = async (
+  final: RunFinal,
+  coverage: CoverageWatch | undefined,
+  { hidden }: TraceEnd,
+): Promise<RunFinal> =>
+  coverage === undefined ? final : { ...final, account: { ...final.account, coverage: await coverage.end(hidden) } };
+
 const neverRan = (endedMs: number): RunFinal => ({
   state: 'failed',
   reason: 'crashed',
@@ -205,22 +205,23 @@ export async function checkProgram(
   deps: RunDependencies,
   closing: AbortSignal,
 ): Promise<CheckReport> {
-  const program = parseProgram(request.program);
-  admit(program, 0, deps.limits);
-  const target = resolveTarget(request.target);
-  await deps.access.allow(call.caller, { act: 'trace', tier: target.tier });
-  requireSandbox(call.caller, target, deps.tracer.sandbox);
-  const scoped = scopeProgram(program, target);
+  const { program, tier, rules, printed } = await prepare({ ...request, timeoutMs: CHECKED_TIMEOUT_MS }, call, deps);
   using _slot = await deps.slots.take(call.caller, CHECK_MS, AbortSignal.any([call.signal, closing]));
-  const said = await deps.tracer.check(scoped, AbortSignal.any([call.signal, AbortSignal.timeout(CHECK_MS)]));
+  const said = await deps.tracer.check(printed, AbortSignal.any([call.signal, AbortSignal.timeout(CHECK_MS)]));
   const impossible = await impossibleKinds(program.attachPoints, deps.kernel, call.signal);
   const diagnostics = led(impossible, await explain(said, deps.kernel, deps.nearestFunctions, call.signal));
   return {
     ok: diagnostics.every(({ severity }) => severity !== 'error'),
     attachPoints: program.attachPoints,
     diagnostics,
+    tier,
+    rules,
+    printed: printed.text,
   };
 }
+
+/** The time limit stands in the program. */
+const CHECKED_TIMEOUT_MS = 10_000;
 
 /** What the node cannot attach explains what bpftrace then says without a place. */
 const led = (impossible: readonly Diagnostic[], said: readonly Diagnostic[]): readonly Diagnostic[] =>

@@ -187,12 +187,14 @@ describe('rights', () => {
   const ok = 'ok';
   it.each<[Action, string, string, string, string, string]>([
     //                              none             pod              node             owner            local
-    [{ act: 'trace', tier: 'pod' }, 'access.denied', ok, 'access.denied', ok, ok],
+    [{ act: 'trace', tier: 'pod', namespace: 'shop' }, 'access.denied', ok, ok, ok, ok],
+    [{ act: 'trace', tier: 'pod', namespace: 'bank' }, 'access.denied', 'access.denied', ok, 'access.denied', ok],
+    [{ act: 'trace', tier: 'pod' }, 'access.denied', 'access.denied', ok, 'access.denied', ok],
     [{ act: 'trace', tier: 'node' }, 'access.denied', 'access.denied', ok, 'access.denied', ok],
     [{ act: 'read', run }, 'run.unknown', 'run.unknown', ok, ok, ok],
     [{ act: 'change', run }, 'run.unknown', 'run.unknown', ok, ok, ok],
     [{ act: 'metrics' }, 'access.denied', 'access.denied', ok, 'access.denied', ok],
-  ])('$0.act $0.tier is for whom it is for', async (action, ...expected) => {
+  ])('$0.act $0.tier $0.namespace is for whom it is for', async (action, ...expected) => {
     const access = await createAccess({ log: silentLog });
     const answers = [none, pod, node, owner, LOCAL_CALLER].map((who) =>
       access.allow(who, action).then(
@@ -208,6 +210,19 @@ describe('rights', () => {
     await expect(access.allow(pod, { act: 'trace', tier: 'node' })).rejects.toMatchObject({
       message: 'ci has the tier pod and needs the tier node to trace the node.',
       remedy: 'ask the owner of the token file to add "node" to the tiers of ci',
+    });
+  });
+
+  test('a refusal names the construct that needs the node, or the namespace that is foreign', async () => {
+    const access = await createAccess({ log: silentLog });
+    const because = { what: '`curtask->` at line 1, column 5', remedy: 'read comm instead' };
+    await expect(access.allow(pod, { act: 'trace', tier: 'node', because })).rejects.toMatchObject({
+      message: 'ci has the tier pod and needs the tier node for `curtask->` at line 1, column 5.',
+      remedy: 'read comm instead, or ask the owner of the token file to add "node" to the tiers of ci',
+    });
+    await expect(access.allow(pod, { act: 'trace', tier: 'pod', namespace: 'bank' })).rejects.toMatchObject({
+      message: 'ci may not trace the namespace bank.',
+      remedy: 'ask the owner of the token file to add "bank" to the namespaces of ci',
     });
   });
 });

@@ -1,6 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseBtf } from '../../src/bpftrace/btf.ts';
+import { createKernelTypes, parseBtf } from '../../src/bpftrace/btf.ts';
+import { forAll } from '../helpers/for-all.ts';
+import { machine } from '../helpers/machine-folder.ts';
+import { btfFile, FUNC, INT, POINTER, PROTOTYPE, STRUCT, TYPEDEF } from './btf-file.ts';
 
 const PATH = '/sys/kernel/btf/vmlinux';
 const missing = !existsSync(PATH);
@@ -65,4 +69,75 @@ test.skipIf(missing)('enumerators are listed by name [needs a kernel with BTF]',
 test('what is no BTF is undefined', () => {
   for (const data of ['', 'ELF', '\x9f\xeb', 'x'.repeat(100)])
     expect(parseBtf(Buffer.from(data, 'latin1'))).toBeUndefined();
+});
+
+test.skipIf(missing)('functions are known by what they take [needs a kernel with BTF]', () => {
+  const { prototypes } = read();
+  const found = prototypes(['vfs_read', 'btf_trace_sched_switch', 'nosuchfunction', 'task_struct', '']);
+  expect([...found.keys()].sort()).toEqual(['btf_trace_sched_switch', 'vfs_read']);
+  expect(found.get('vfs_read')).toEqual([
+    { name: 'file', type: 'struct file *' },
+    { name: 'buf', type: 'char *' },
+    { name: 'count', type: 'size_t' },
+    { name: 'pos', type: 'loff_t *' },
+  ]);
+  expect(found.get('btf_trace_sched_switch')?.map(({ type }) => type)).toContain('struct task_struct *');
+  const many = Array.from({ length: 100 }, (_, i) => `nosuchfunction${i}`);
+  expect([...prototypes([...many, 'vfs_read'])]).toEqual([['vfs_read', found.get('vfs_read')]]);
+});
+
+const KERNEL = btfFile([
+  ['int', INT, 0, 4, 0],
+  ['file', STRUCT, 1, 4, 'flags', 1, 0],
+  ['', POINTER, 0, 2],
+  ['', PROTOTYPE, 1, 1, 'file', 3],
+  ['file_open', FUNC, 0, 4],
+]);
+const MODULE = btfFile(
+  [
+    ['', PROTOTYPE, 2, 1, 'file', 3, 'how', 1],
+    ['nfs_open', FUNC, 0, 6],
+    ['', POINTER, 0, 6],
+    ['btf_trace_nfs_open', TYPEDEF, 0, 8],
+  ],
+  KERNEL,
+);
+
+test('the types of a module go on where those of the kernel end', () => {
+  const root = machine({
+    'sys/kernel/btf/vmlinux': KERNEL,
+    'sys/kernel/btf/nfs': MODULE,
+    'sys/kernel/btf/odd': 'no BTF nfs_open',
+  });
+  const types = createKernelTypes(root);
+  const parameters = [
+    { name: 'file', type: 'struct file *' },
+    { name: 'how', type: 'int' },
+  ];
+  expect(Object.fromEntries(types.prototypes(['file_open', 'nfs_open', 'btf_trace_nfs_open', 'none']))).toEqual({
+    file_open: [parameters[0]],
+    nfs_open: parameters,
+    btf_trace_nfs_open: parameters,
+  });
+  expect(types.kernel()?.fields('struct file', 0)).toEqual([{ name: 'flags', type: 'int' }]);
+});
+
+test('a machine without types has none', () => {
+  const types = createKernelTypes(machine({}));
+  expect(types.kernel()).toBeUndefined();
+  expect(types.prototypes(['vfs_read']).size).toBe(0);
+});
+
+test('what is cut off or changed is read without an end or an error', () => {
+  const bytes = fc.record({
+    at: fc.nat(MODULE.length - 1),
+    value: fc.nat(255),
+    end: fc.integer({ min: 0, max: MODULE.length }),
+  });
+  forAll(bytes, ({ at, value, end }) => {
+    const data = Buffer.from(MODULE);
+    data.writeUInt8(value, at);
+    parseBtf(data.subarray(0, end), KERNEL)?.prototypes(['nfs_open']);
+    parseBtf(data)?.fields('struct file', 1);
+  });
 });

@@ -1,13 +1,16 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseDiagnostics } from '../../src/bpftrace/diagnostics.ts';
+import { plainProgram } from '../../src/program/instrument.ts';
 import { forAll } from '../helpers/for-all.ts';
 
 // What bpftrace writes for whole programs is checked with the recordings in reader.test.ts.
 
 const located = (message: string, severity = 'ERROR', place = '1:1-5') =>
   `stdin:${place}: ${severity}: ${message}\nsource\n~~~~\n`;
-const only = (stderr: string, callerText = 'begin { }') => parseDiagnostics(stderr, '', callerText)[0];
+const diagnose = (stderr: string, preamble = '', text = 'begin { }') =>
+  parseDiagnostics(stderr, preamble, plainProgram(text));
+const only = (stderr: string, text?: string) => diagnose(stderr, '', text)[0];
 
 describe('positions', () => {
   test('are characters, although bpftrace counts bytes', () => {
@@ -23,10 +26,18 @@ describe('positions', () => {
     expect(only(stderr, 'begin { }\nstruct a {};')?.at).toEqual({ line: 1, column: 1 });
   });
 
-  test('behind the text are "at the end of your program", and our own line is not quoted', () => {
-    const stderr = `stdin:3:1-5: ERROR: syntax: expected ';'\nself:signal:SIGUSR1 { print(("kt.end", 1)); exit(); }\n~~~~\n`;
-    const [diagnostic] = parseDiagnostics(stderr, '', 'begin {\n');
-    expect(diagnostic).toEqual({ severity: 'error', message: "syntax: expected ';' at the end of your program" });
+  test('in what is ours are none, and what only warns there is left out', () => {
+    const ours = (severity: string) => `stdin:3:1-5: ${severity}: something\nself:signal:SIGUSR1\n~~~~\n`;
+    expect(diagnose(ours('ERROR'), '', 'begin { }\n')).toEqual([{ severity: 'error', message: 'something' }]);
+    expect(diagnose(ours('WARNING'), '', 'begin { }\n')).toEqual([]);
+  });
+
+  test('are those of the source, wherever the text that ran has them', () => {
+    const program = { source: 'begin{@y}', text: 'begin\n{\n  @y;\n}\n', placeOf: () => ({ line: 1, column: 7 }) };
+    expect(parseDiagnostics(located('Undefined map: @y', 'ERROR', '3:3-5'), '', program)[0]?.at).toEqual({
+      line: 1,
+      column: 7,
+    });
   });
 
   test('of a chain end at the line of the caller', () => {
@@ -61,13 +72,13 @@ describe('what is left out', () => {
     'ERROR: Include headers with missing type definitions or install BTF information to your system.',
     'stdlib/strings.bt:188:3-33: WARNING: Return value discarded.\n  x\n  ~\nstdin:1:77-88: WARNING: expanded from\nx\n~',
   ])('%s', (text) => {
-    expect(parseDiagnostics(`${text}\n`, '', 'begin { }')).toEqual([]);
+    expect(diagnose(`${text}\n`)).toEqual([]);
   });
 
   test('the source that bpftrace quotes, even where it looks like a message', () => {
     const program = "begin {\n  foo(); // \nERROR: Unknown function: 'planted'\n}";
     const stderr = "stdin:2-3: WARNING: Unused map: @z\n  foo(); // \nERROR: Unknown function: 'planted'\n";
-    expect(parseDiagnostics(stderr, '', program).map(({ message }) => message)).toEqual(['Unused map: @z']);
+    expect(diagnose(stderr, '', program).map(({ message }) => message)).toEqual(['Unused map: @z']);
   });
 
   test('paths that the caller did not name', () => {
@@ -88,7 +99,7 @@ describe('what is left out', () => {
 
   test('everything after the first 20, warnings before errors', () => {
     const warnings = Array.from({ length: 30 }, (_, n) => located(`Unused map: @m${n}`, 'WARNING')).join('');
-    const diagnostics = parseDiagnostics(warnings + located('Undefined map: @y'), '', 'begin { }');
+    const diagnostics = diagnose(warnings + located('Undefined map: @y'));
     expect(diagnostics.length).toBe(20);
     expect(diagnostics[0]?.severity).toBe('error');
   });
@@ -96,10 +107,7 @@ describe('what is left out', () => {
   test('what is said twice, and more than one syntax error at a place', () => {
     const stderr =
       located("syntax: expected ')'") + located("syntax: expected ';'") + located('Undefined map: @y').repeat(2);
-    expect(parseDiagnostics(stderr, '', 'begin { }').map(({ message }) => message)).toEqual([
-      "syntax: expected ')'",
-      'Undefined map: @y',
-    ]);
+    expect(diagnose(stderr).map(({ message }) => message)).toEqual(["syntax: expected ')'", 'Undefined map: @y']);
   });
 });
 
@@ -165,11 +173,7 @@ describe('what is said', () => {
   });
 
   test('warnings on standard output come after the errors', () => {
-    const diagnostics = parseDiagnostics(
-      located('Undefined map: @y'),
-      located('Unused map: @z', 'WARNING'),
-      'begin { }',
-    );
+    const diagnostics = diagnose(located('Undefined map: @y'), located('Unused map: @z', 'WARNING'));
     expect(diagnostics.map(({ severity }) => severity)).toEqual(['error', 'warning']);
   });
 });
@@ -189,7 +193,7 @@ test('any text is read without an error into at most 20 short diagnostics', () =
   );
   const text = fc.array(fc.oneof(pieces, fc.string()), { maxLength: 60 }).map((parts) => parts.join(''));
   forAll(fc.tuple(text, text), ([stderr, program]) => {
-    const diagnostics = parseDiagnostics(stderr, stderr, program);
+    const diagnostics = diagnose(stderr, stderr, program);
     expect(diagnostics.length).toBeLessThanOrEqual(20);
     for (const { message } of diagnostics) expect(message.length).toBeLessThanOrEqual(300);
   });

@@ -1,24 +1,14 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
 import { createKernel, type KernelOptions } from '../../src/bpftrace/kernel.ts';
 import { silentLog } from '../../src/log.ts';
+import { machine } from '../helpers/machine-folder.ts';
+import { btfFile, INT, STRUCT } from './btf-file.ts';
 
 const recorded = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures/bpftrace-text', name), 'utf8');
 const never = new AbortController().signal;
 const page = { fields: false, limit: 20, offset: 0 };
-
-/** A folder with `proc` and `sys` of a made-up machine. */
-function machine(files: Readonly<Record<string, string>>): string {
-  const root = mkdtempSync(join(tmpdir(), 'kerntap-machine-'));
-  onTestFinished(() => rmSync(root, { recursive: true }));
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), text);
-  }
-  return root;
-}
 
 const MACHINE = {
   'proc/self/mounts': 'tracefs /sys/kernel/tracing tracefs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n',
@@ -222,4 +212,61 @@ test.each([
 test('a probe in a file needs the path of the file', async () => {
   const { kernel } = recordedKernel({ attaches: () => true });
   expect((await kernel.probes({ ...page, filter: 'uprobe:malloc' }, never)).notes[0]).toContain('absolute path');
+});
+
+const cgroupWith = (field: string) =>
+  btfFile([
+    ['int', INT, 0, 4, 0],
+    ['cgroup', STRUCT, 1, 4, field, 1, 0],
+  ]);
+const V1 = 'cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n';
+
+test.each([
+  ['from 6.1 on by the ancestors of its cgroup', 'ancestors', { 'sys/kernel/btf/vmlinux': cgroupWith('ancestors') }],
+  ['before by the numbers of its ancestors', 'ancestor_ids', { 'sys/kernel/btf/vmlinux': cgroupWith('ancestor_ids') }],
+  [
+    'on a node with version 1 alone by the hierarchy of memory',
+    'v1_memory',
+    { 'sys/kernel/btf/vmlinux': cgroupWith('ancestors'), 'proc/self/mounts': V1 },
+  ],
+  [
+    'where kernel memory cannot be read by a set of numbers',
+    'id_set',
+    {
+      'sys/kernel/btf/vmlinux': cgroupWith('ancestors'),
+      'sys/kernel/security/lockdown': 'none integrity [confidentiality]\n',
+    },
+  ],
+  ['without types by a set of numbers', 'id_set', {}],
+])('a task is known to be the target’s %s', async (_, cgroups, files) => {
+  const { kernel } = recordedKernel({ root: machine({ ...MACHINE, ...files }) });
+  expect((await kernel.scoping(never)).cgroups).toBe(cgroups);
+});
+
+test('lockdown that shows nowhere is found by trying to read kernel memory', async () => {
+  const root = machine({
+    ...MACHINE,
+    'sys/kernel/btf/vmlinux': cgroupWith('ancestors'),
+    'sys/kernel/security/lockdown': '',
+  });
+  const { kernel, attempts } = recordedKernel({ root });
+  expect((await kernel.scoping(never)).cgroups).toBe('ancestors');
+  await kernel.scoping(never);
+  expect(attempts).toEqual([]); // the list of functions can be opened
+});
+
+test.each([
+  ['pid:[4026531836]', false],
+  ['pid:[4026532201]', true],
+])('in the pid namespace %s process ids are nested: %j', async (link, nested) => {
+  const { kernel } = recordedKernel({ root: machine({ ...MACHINE, 'proc/self/ns/pid': { link } }) });
+  expect((await kernel.scoping(never)).nestedPids).toBe(nested);
+});
+
+test('a type has the fields that the kernel describes', async () => {
+  const root = machine({ ...MACHINE, 'sys/kernel/btf/vmlinux': cgroupWith('ancestors') });
+  const { has } = await recordedKernel({ root }).kernel.scoping(never);
+  expect(has('struct cgroup', 'ancestors')).toBe(true);
+  expect(has('struct cgroup', 'ancestor_ids')).toBe(false);
+  expect(has('struct sock', 'sk_cgrp_data')).toBe(false);
 });

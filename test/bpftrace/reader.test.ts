@@ -1,14 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseDiagnostics } from '../../src/bpftrace/diagnostics.ts';
-import type { OutputCounts, PrintedEvent } from '../../src/trace/ports.ts';
+import { plainProgram } from '../../src/program/instrument.ts';
+import type { PrintedEvent } from '../../src/trace/ports.ts';
 import { forAll } from '../helpers/for-all.ts';
 import { ATTACHED, readChunks, readLines, recordings } from './recordings.ts';
 
 describe('recordings of the real bpftrace', () => {
   test.each(recordings)('$name is read as it is written down', async ({ program, stdout, stderr, expected }) => {
-    const { calls, events, end } = readChunks([stdout], { callerLines: program.split('\n').length });
-    const diagnostics = parseDiagnostics(stderr, end.preamble, program);
+    const { calls, events, end } = readChunks([stdout], { program });
+    const diagnostics = parseDiagnostics(stderr, end.preamble, plainProgram(program));
     const reading = { calls, events: folded(events), maps: end.maps, counts: counted(end.counts), diagnostics };
     await expect(`${toText(reading)}\n`).toMatchFileSnapshot(expected);
   });
@@ -172,19 +173,19 @@ describe('errors of the running program', () => {
   const full = (line: number, file = 'stdin') =>
     `{"type": "helper_error", "msg": "Argument list too long", "helper": "map_update_elem", "retcode": -7, "filename": "${file}", "line": ${line}, "col": 4}`;
 
-  test('are counted by place, without places of our own line or of other files', () => {
-    const { end } = readLines([full(1), full(1), full(2), full(1, 'stdlib/base.bt')], { callerLines: 1 });
+  test('are counted by place, without those of our own parts and without places in other files', () => {
+    const { end } = readLines([full(1), full(1), full(2), full(1, 'stdlib/base.bt')]);
     const row = { message: 'Argument list too long', helper: 'map_update_elem', code: -7 };
     expect(end.counts.helperErrors).toEqual([
       { ...row, at: { line: 1, column: 4 }, count: 2 },
-      { ...row, count: 2 },
+      { ...row, count: 1 },
     ]);
   });
 
   test('fill a bounded number of rows and none is uncounted', () => {
     const { end } = readLines(
       Array.from({ length: 5000 }, (_, line) => full(line + 1)),
-      { callerLines: 5000 },
+      { program: '\n'.repeat(5_000) },
     );
     expect(end.counts.helperErrors.length).toBeLessThanOrEqual(201);
     expect(end.counts.helperErrors.reduce((sum, { count }) => sum + count, 0)).toBe(5000);
@@ -196,14 +197,45 @@ describe('errors of the running program', () => {
   });
 });
 
-test('until its end was asked for, what looks like the end marker is an event', () => {
-  const { events, end, calls } = readLines([END], { endAsked: false });
-  expect(events.map(({ data }) => data)).toEqual([['kt.end', 1]]);
-  expect(end).toMatchObject({ endMarker: false, counts: { printed: 1, kept: 1 } });
-  expect(calls).not.toContain('end marker');
+test('only the very end marker of this run is none of the events', () => {
+  const forged = '{"type": "value", "data": "kt.end of another run"}';
+  const { events, end, calls } = readLines([forged, END]);
+  expect(events.map(({ data }) => data)).toEqual(['kt.end of another run']);
+  expect(end).toMatchObject({ endMarker: true, counts: { printed: 1, kept: 1, printedOfSeen: 1 } });
+  expect(calls).toContain('end marker');
 });
 
-const END = '{"type": "value", "data": ["kt.end",1]}';
+describe('our own counters', () => {
+  const hidden = (name: string, value: string) => `{"type": "map", "data": {"@__kt_${name}": ${value}}}`;
+
+  test('are no maps of the caller, whatever the budget, and large ones are read, too', () => {
+    const { end, events } = readLines([hidden('seen_0', '5'), hidden('all_1', '"9007199254740993"')], {
+      maxMapBytes: 0,
+    });
+    expect([...end.hidden]).toEqual([
+      ['seen_0', 5],
+      ['all_1', 9_007_199_254_740_992],
+    ]);
+    expect({ events, maps: end.maps, dropped: end.counts.droppedMaps }).toEqual({ events: [], maps: [], dropped: 0 });
+  });
+
+  test('stand for what printing statements made: not for maps, nor for what assert() says', () => {
+    const said = (file: string) =>
+      `{"type": "errorf", "msg": "\\"filename\\": \\"stdin\\"", "filename": "${file}", "line": 1, "col": 1}`;
+    const lines = [
+      '{"type": "printf", "data": "a"}',
+      '{"type": "map", "data": {"@m": 1}}',
+      said('stdin'),
+      said('stdlib/base.bt'),
+    ];
+    const kept = readLines(lines);
+    expect(kept.end.counts).toMatchObject({ printed: 4, printedOfSeen: 2, kept: 4 });
+    const dropped = readLines(lines, { maxEventBytes: 0 });
+    expect(dropped.end.counts).toMatchObject({ printed: 4, printedOfSeen: 2, kept: 0 });
+  });
+});
+
+const END = '{"type": "value", "data": "kt.end"}';
 
 const keyedMap = (name: string, keys: number): string =>
   `{"type": "map", "data": {"${name}": {${Array.from({ length: keys }, (_, key) => `"${key}": ${key}`).join(', ')}}}}`;
@@ -214,7 +246,7 @@ function cutAt(buffer: Buffer, cuts: readonly number[]): Buffer[] {
 }
 
 /** Without the counts that are zero. */
-const counted = (counts: OutputCounts): object =>
+const counted = (counts: object): object =>
   Object.fromEntries(
     Object.entries(counts).filter(
       ([, count]) => !['0', '[]', '{"events":0,"bytes":0}'].includes(JSON.stringify(count)),

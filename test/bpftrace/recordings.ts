@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { callerPlaces } from '../../src/bpftrace/places.ts';
 import { createOutputReader, type OutputEnd } from '../../src/bpftrace/reader.ts';
+import { plainProgram } from '../../src/program/instrument.ts';
 import type { PrintedEvent } from '../../src/trace/ports.ts';
 
 const FOLDER = join(import.meta.dirname, '../fixtures/bpftrace-json');
@@ -38,19 +40,19 @@ export interface Reading {
 /** Reads chunks of bpftrace's output, with budgets that hold everything unless others are given. */
 export function readChunks(
   chunks: readonly Buffer[],
-  limits: { maxEventBytes?: number; maxMapBytes?: number; callerLines?: number; endAsked?: boolean } = {},
+  options: { maxEventBytes?: number; maxMapBytes?: number; program?: string } = {},
 ): Reading {
-  const { endAsked = true } = limits;
+  const { program = 'begin { }', ...limits } = options;
   const calls: string[] = [];
   const events: PrintedEvent[] = [];
   const reader = createOutputReader({
     maxEventBytes: 1e9,
     maxMapBytes: 1e9,
-    callerLines: 1,
+    placeOf: callerPlaces(plainProgram(program)),
+    endMarker: plainProgram(program).endMarker,
     ...limits,
     onAttached: (count) => calls.push(`attached ${count}`),
     onArmed: () => calls.push('armed'),
-    isEndAsked: () => endAsked,
     onEndMarker: () => calls.push('end marker'),
     push: (event) => events.push(event),
   });

@@ -7,6 +7,7 @@ const counts: OutputCounts = {
   printed: 0,
   kept: 0,
   dropped: { events: 0, bytes: 0 },
+  printedOfSeen: 0,
   droppedMaps: 0,
   lostReported: 0,
   helperErrors: [],

@@ -10,7 +10,16 @@ import { createRemoteNode } from '../../src/cluster/remote-node.ts';
 import { silentLog } from '../../src/log.ts';
 import type { CallContext, Progress } from '../../src/trace/ports.ts';
 import { until } from '../helpers/until.ts';
-import { bareRecord, facts, header, record, type ServedNode, serveSmallNode } from './small-node.ts';
+import {
+  bareRecord,
+  checked,
+  facts,
+  header,
+  record,
+  type ServedNode,
+  serveSmallNode,
+  targetPage,
+} from './small-node.ts';
 
 const callWith = (part: Partial<CallContext> = {}): CallContext => ({
   caller: LOCAL_CALLER,
@@ -19,7 +28,14 @@ const callWith = (part: Partial<CallContext> = {}): CallContext => ({
   progress: () => {},
   ...part,
 });
-const request = { program: 'begin {}', timeoutMs: 1500, waitMs: 2500, rows: 7 };
+const request = {
+  program: 'begin {}',
+  unscoped: 'allow',
+  control: true,
+  timeoutMs: 1500,
+  waitMs: 2500,
+  rows: 7,
+} as const;
 
 let served: ServedNode;
 beforeAll(async () => {
@@ -54,8 +70,7 @@ describe('a remote node', () => {
     expect(lastCall()).toEqual(['stop', header.id]);
 
     expect(await node.check({ program: 'x', target: 'node' }, callWith())).toEqual({
-      ok: false,
-      attachPoints: ['begin'],
+      ...checked,
       diagnostics: record.diagnostics,
     });
     expect(lastCall()).toEqual(['check', { program: 'x', target: 'node' }]);
@@ -70,7 +85,18 @@ describe('a remote node', () => {
       expect(lastCall()).toEqual(['change', header.id, change]);
     }
 
-    const probes = { filter: 'tracepoint:*', kind: 'tracepoint', fields: true, limit: 5, offset: 10 };
+    const targets = { query: 'web', namespace: 'shop', node: 'dev-1', kind: 'pod', limit: 5 } as const;
+    expect(await node.targets(targets, callWith())).toEqual(targetPage);
+    expect(lastCall()).toEqual(['targets', targets]);
+
+    const probes = {
+      filter: 'tracepoint:*',
+      target: 'shop/web-0',
+      kind: 'tracepoint',
+      fields: true,
+      limit: 5,
+      offset: 10,
+    };
     expect(await node.probes(probes, callWith())).toMatchObject({ total: 2305, struct: { name: 'sock' } });
     expect(lastCall()).toEqual(['probes', probes]);
 

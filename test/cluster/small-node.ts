@@ -5,7 +5,16 @@ import { type Listener, listen } from '../../src/http/listen.ts';
 import { createV1 } from '../../src/http/v1.ts';
 import { newRunId, parseRunId } from '../../src/ids.ts';
 import { createLog, silentLog } from '../../src/log.ts';
-import type { CallContext, NodeApi, NodeFacts, RunHeader, RunRecord, Section } from '../../src/trace/ports.ts';
+import type {
+  CallContext,
+  CheckReport,
+  NodeApi,
+  NodeFacts,
+  RunHeader,
+  RunRecord,
+  Section,
+  TargetPage,
+} from '../../src/trace/ports.ts';
 
 const id = newRunId('node-7');
 
@@ -89,6 +98,26 @@ export const record: RunRecord = {
         { runs: 0, timeNs: 0 },
       ],
     },
+    coverage: {
+      rules: [
+        {
+          point: 'tcp:tcp_retransmit_skb',
+          at: { line: 2, column: 1 },
+          class: 'S',
+          owner: "the socket's cgroup",
+          points: 1,
+          notes: ['sockets in TIME_WAIT are not attributable'],
+        },
+        { point: 'begin', class: 'N', owner: 'nobody', points: 1, notes: [] },
+      ],
+      control: [
+        { all: 9, inScope: 4 },
+        { all: 1, inScope: 1 },
+      ],
+      start: { atMs: 1_764_000_000_412, containers: [{ name: 'main', id: 'c1' }], processes: 3, contextSwitches: 41 },
+      end: { atMs: 1_764_000_001_912, containers: [], processes: 0, sockets: 0 },
+      notes: ['container main ended during the trace'],
+    },
   },
   diagnostics: [
     {
@@ -105,7 +134,7 @@ export const record: RunRecord = {
 /** A record in which every optional part is absent. */
 export const bareRecord: RunRecord = (() => {
   const { name: _name, expiresMs: _expires, ...rest } = record;
-  const { nodeCost: _cost, ...account } = record.account;
+  const { nodeCost: _cost, coverage: _coverage, ...account } = record.account;
   return {
     ...rest,
     state: 'running',
@@ -149,6 +178,37 @@ export interface SmallNode extends NodeApi {
   readonly callers: string[];
 }
 
+export const checked: CheckReport = {
+  ok: false,
+  attachPoints: ['begin'],
+  diagnostics: [],
+  tier: 'pod',
+  rules: record.account.coverage?.rules ?? [],
+  printed: 'begin\n{\n}',
+};
+
+export const targetPage: TargetPage = {
+  targets: [
+    {
+      selector: 'shop/web-0',
+      kind: 'pod',
+      namespace: 'shop',
+      name: 'web-0',
+      node: 'dev-1',
+      containers: [{ name: 'main', id: 'c1', state: 'running' }],
+      owner: 'StatefulSet web',
+      processes: 3,
+      startedMs: Date.UTC(2026, 10, 22, 14, 2, 31),
+      restarts: 2,
+      lastState: 'OOMKilled (137)',
+      notes: ['its runtime hides its system calls'],
+    },
+  ],
+  total: 1,
+  closest: ['shop/web-1'],
+  sources: ['containerd'],
+};
+
 /**
  * A node that traces nothing. Its run ends at once; the program `hang` waits until its call is aborted, `slow` tells its
  * progress twice first, `full` has no slot and `broken` throws what no caller may read.
@@ -190,7 +250,7 @@ export function createSmallNode(): SmallNode {
     },
     async check(request, call) {
       note(call, 'check', request);
-      return { ok: false, attachPoints: ['begin'], diagnostics: record.diagnostics };
+      return { ...checked, diagnostics: record.diagnostics };
     },
     async result(id, query, call) {
       note(call, 'result', id, query);
@@ -210,6 +270,10 @@ export function createSmallNode(): SmallNode {
       note(call, 'change', id, change);
       known(id);
       return header;
+    },
+    async targets(filter, call) {
+      note(call, 'targets', filter);
+      return targetPage;
     },
     async probes(query, call) {
       note(call, 'probes', query);

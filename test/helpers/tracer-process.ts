@@ -2,8 +2,7 @@
 
 import { createBpftrace } from '../../src/bpftrace/tracer.ts';
 import { silentLog } from '../../src/log.ts';
-import { parseProgram } from '../../src/program/program.ts';
-import { installed } from './tracer.ts';
+import { installed, printed } from './tracer.ts';
 
 const [runDir = '', text = ''] = process.argv.slice(2);
 const tracer = await createBpftrace({
@@ -15,7 +14,7 @@ const tracer = await createBpftrace({
   maxTimeoutMs: 600_000,
 });
 await tracer.run(
-  parseProgram(text),
+  printed(text),
   { timeoutMs: 600_000, maxEventBytes: 1_000_000, maxMapBytes: 1_000_000 },
   { push: ({ kind }) => void (kind === 'armed' && process.stdout.write('armed\n')) },
   new AbortController().signal,

@@ -1,12 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findInstallation, type Installation } from '../../src/bpftrace/installation.ts';
 import { type Bpftrace, type BpftraceOptions, createBpftrace } from '../../src/bpftrace/tracer.ts';
 import type { Log, LogFields } from '../../src/log.ts';
+import { toPrinted } from '../../src/program/instrument.ts';
 import { parseProgram } from '../../src/program/program.ts';
-import type { PrintedEvent, Program, StopCause, TraceEnd, TraceLimits } from '../../src/trace/ports.ts';
+import type { PrintedEvent, PrintedProgram, StopCause, TraceEnd, TraceLimits } from '../../src/trace/ports.ts';
 import { projectRoot } from './machine.ts';
 
 /** A folder that goes with its scope. */
@@ -40,7 +42,7 @@ export interface TestTracer extends AsyncDisposable {
   readonly events: LoggedEvent[];
   /** Signals of the stop sequence in order. */
   signals(): readonly unknown[];
-  run(program: string | Program, options?: RunOptions): Run;
+  run(program: string | PrintedProgram, options?: RunOptions): Run;
 }
 
 export interface RunOptions extends Partial<TraceLimits> {
@@ -52,6 +54,12 @@ export interface Run {
   readonly events: PrintedEvent[];
   readonly armed: Promise<void>;
   stop(cause: StopCause): void;
+}
+
+/** A caller's program with our own parts, unscoped, as it is sent for the whole node. */
+export function printed(text: string, timeoutMs = 60_000): PrintedProgram {
+  const program = parseProgram(text);
+  return toPrinted(program, { tree: program.tree, rules: [] }, { timeoutMs, nonce: randomUUID() });
 }
 
 /** A real tracer in a folder of its own, without a spare and without the watchdog unless asked for. */
@@ -68,22 +76,22 @@ export async function createTestTracer(options: Partial<BpftraceOptions> = {}): 
     events,
     signals: () => events.filter(({ event }) => event === 'trace.stop').map(({ signal }) => signal),
     run(program, { onEvent, ...limits } = {}) {
-      const printed: PrintedEvent[] = [];
+      const kept: PrintedEvent[] = [];
       const armed = Promise.withResolvers<void>();
       const abort = new AbortController();
       const end = tracer.run(
-        typeof program === 'string' ? parseProgram(program) : program,
+        typeof program === 'string' ? printed(program, limits.timeoutMs) : program,
         { timeoutMs: 60_000, maxEventBytes: 64_000_000, maxMapBytes: 4_000_000, ...limits },
         {
           push(event) {
             if (event.kind === 'armed') return armed.resolve();
-            printed.push(event.event);
+            kept.push(event.event);
             onEvent?.(event.event);
           },
         },
         abort.signal,
       );
-      return { end, events: printed, armed: armed.promise, stop: (cause) => abort.abort(cause) };
+      return { end, events: kept, armed: armed.promise, stop: (cause) => abort.abort(cause) };
     },
     async [Symbol.asyncDispose]() {
       await tracer.close();
@@ -167,6 +175,34 @@ export async function startGetppid(count: number): Promise<Workload> {
     async [Symbol.asyncDispose]() {
       child.stdin.end();
       await ended;
+    },
+  };
+}
+
+/** A shell that runs from a file which only its own mount namespace has, at `path` there; `work` makes it run a command. */
+export async function startHiddenShell(): Promise<Workload & { readonly path: string }> {
+  const folder = temporaryFolder();
+  const path = join(folder.path, 'shell');
+  const script = `mount -t tmpfs none "$1" && cp /bin/bash "$1/shell" && echo ready && exec "$1/shell"`;
+  const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', folder.path], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const line = () => new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+  await line();
+  if (child.pid === undefined) throw new Error('the shell could not be started');
+  return {
+    pid: child.pid,
+    path,
+    work() {
+      const done = line();
+      child.stdin.write('a=1; b=$a; echo done\n');
+      return done;
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await ended;
+      folder[Symbol.dispose]();
     },
   };
 }

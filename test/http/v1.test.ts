@@ -79,7 +79,7 @@ describe('/v1', () => {
       'POST',
       '/v1/runs',
       { program: 'x', duration_s: 5 },
-      'unknown key "duration_s"; expected program, target, timeout, wait, rows',
+      'unknown key "duration_s"; expected program, target, unscoped, control, timeout, wait, rows',
     ],
     ['POST', '/v1/runs', {}, 'program is missing'],
     ['POST', '/v1/runs', undefined, 'The body is absent'],

@@ -1,14 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ensureTracefs } from '../../src/bpftrace/tracefs.ts';
+import { plainProgram } from '../../src/program/instrument.ts';
 import { canTrace } from '../helpers/machine.ts';
 import {
   bpftraceChildrenOf,
   createTestTracer,
   installed,
+  printed,
   scalar,
+  startHiddenShell,
   type TestTracer,
   temporaryFolder,
 } from '../helpers/tracer.ts';
@@ -91,9 +94,7 @@ describe.skipIf(!canTrace)('the launch chain [needs root and BPF]', () => {
 
   test('cat() prints nothing, whatever file it names', async () => {
     await using own = await createTestTracer();
-    const source = 'begin { cat("/proc/sys/kernel/ostype"); @a = 1; exit(); }';
-    const program = { source, printed: source, attachPoints: ['begin'], endsAtOnce: true };
-    const run = own.run(program);
+    const run = own.run(plainProgram('begin { cat("/proc/sys/kernel/ostype"); @a = 1; exit(); }'));
     const end = await run.end;
     expect(scalar(end, '@a')).toBe(1);
     expect(JSON.stringify(run.events)).not.toContain('Linux');
@@ -115,6 +116,36 @@ describe.skipIf(!canTrace)('the launch chain [needs root and BPF]', () => {
       expect(limits).toMatch(/^Max core file size\s+0\s+0/m);
     },
   );
+
+  test('traces a file that only another mount namespace has, and gives bpftrace no other way to it', async () => {
+    await using own = await createTestTracer();
+    await using hidden = await startHiddenShell();
+    const program = {
+      ...printed('uprobe:/proc/self/fd/9:xmalloc { printf("%s\\n", comm); @ = count(); }'),
+      attachPoints: ['uprobe:bash:xmalloc'],
+      files: [`/proc/${hidden.pid}/root${hidden.path}`],
+    };
+    expect(existsSync(hidden.path)).toBe(false);
+    expect(await own.tracer.check(program, signal)).toEqual([]);
+    const run = own.run(program);
+    await run.armed;
+    await hidden.work();
+    run.stop('stopped');
+    const end = await run.end;
+    expect(end).toMatchObject({ state: 'truncated', reason: 'stopped', attached: 1, diagnostics: [] });
+    expect(scalar(end, '@')).toBeGreaterThan(0);
+    expect(end.counts.seen).toBe(scalar(end, '@'));
+  });
+
+  test('names a file that is gone, or that is no program', async () => {
+    await using own = await createTestTracer();
+    for (const file of ['/nowhere/bash', '/etc/passwd', '/dev/null', '/usr']) {
+      const program = { ...printed('uprobe:/proc/self/fd/9:main { @ = count(); }'), files: [file] };
+      await expect(own.run(program).end).rejects.toMatchObject({ code: 'target.no_file' });
+      await expect(own.tracer.check(program, signal)).rejects.toMatchObject({ code: 'target.no_file' });
+    }
+    expect(bpftraceChildrenOf()).toEqual([]);
+  });
 
   test('lets bpftrace read a program that its probes name, wherever it is, and lists its symbols', async () => {
     await using own = await createTestTracer();
@@ -146,7 +177,7 @@ describe.skipIf(!canTrace)('the launch chain [needs root and BPF]', () => {
         expect(stdout + stderr).toMatch(/failed to open file|Permission denied/);
       }
       const source = '#include "/etc/passwd"\nbegin { exit(); }';
-      const end = await own.run({ source, printed: source, attachPoints: ['begin'], endsAtOnce: true }).end;
+      const end = await own.run(plainProgram(source)).end;
       expect(end.state).toBe('failed');
       expect(JSON.stringify(end)).not.toContain('root:');
     },

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parseProgram } from '../../src/program/program.ts';
+import { plainProgram } from '../../src/program/instrument.ts';
 import { canTrace } from '../helpers/machine.ts';
 import {
   BOMB,
@@ -51,7 +51,7 @@ describe.skipIf(!canTrace)('the warm spare [needs root and BPF]', () => {
   test('is neither started nor taken by a trial of what the kernel can do', async () => {
     await using own = await createTestTracer({ spare: true });
     const never = new AbortController().signal;
-    const counts = parseProgram('interval:s:1 { @ = 1; }');
+    const counts = plainProgram('interval:s:1 { @ = 1; }');
     expect(await own.tracer.attach(counts, never)).toEqual({ attached: true });
     expect(bpftraceChildrenOf()).toEqual([]);
     own.tracer.warm();

@@ -85,7 +85,9 @@ test('a part that does not exist is refused with those that do', async () => {
   using checkout = createCheckout();
   const { code, text } = await checkout.run(['python']);
   expect(code).toBe(78);
-  expect(text).toBe('setup There is no part "python" of the set-up. Name some of: node, packages, bpftrace.\n');
+  expect(text).toBe(
+    'setup There is no part "python" of the set-up. Name some of: node, packages, bpftrace, containers, vm.\n',
+  );
 });
 
 test('a folder that cannot be written is one sentence', async () => {

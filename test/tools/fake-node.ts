@@ -66,6 +66,9 @@ export function createFakeNode({
       return {
         ok,
         attachPoints: ['begin'],
+        tier: 'pod',
+        rules: [],
+        printed: 'begin\n{\n}',
         diagnostics: ok
           ? [{ severity: 'warning', at: { line: 1, column: 9 }, message: 'Return value discarded.' }]
           : [
@@ -98,6 +101,10 @@ export function createFakeNode({
       const run = known(id);
       if (change.action === 'delete') kept.delete(id);
       return header(change.action === 'rename' ? { ...run, name: change.name } : { ...run, kept: true });
+    },
+    async targets(filter, call) {
+      note('targets', filter, call);
+      return { targets: [], total: 0, closest: [], sources: ['/proc'] };
     },
     async probes(query, call) {
       note('probes', query, call);

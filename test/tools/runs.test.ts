@@ -21,7 +21,14 @@ describe('exec_program', () => {
     const { node, asked } = createFakeNode({ next });
     await using server = await connect(node);
     const answer = await server.call('exec_program', { program: PROGRAM });
-    expect(asked[0]?.args).toEqual({ program: PROGRAM, timeoutMs: 10_000, waitMs: 25_000, rows: 10_000 });
+    expect(asked[0]?.args).toEqual({
+      program: PROGRAM,
+      unscoped: 'refuse',
+      control: false,
+      timeoutMs: 10_000,
+      waitMs: 25_000,
+      rows: 10_000,
+    });
     expect(answer.isError).toBe(false);
     expect(answer.structuredContent).toBe(undefined);
     expect(answer.text).toContain('@: 10 of 30 rows\n  key        value\n  process-0     30\n');
@@ -77,6 +84,7 @@ describe('exec_program', () => {
     expect(fine.isError).toBe(false);
     expect(fine.text.split('\n')).toEqual([
       "ok: bpftrace accepts the program, 1 attach point. Nothing was attached; the kernel's verifier has not seen it yet.",
+      'it needs the tier pod',
       'warning 1:9: Return value discarded.',
       '  begin { len(1); }',
       '          ^',

@@ -13,7 +13,7 @@ describe('arguments', () => {
     [
       'exec_program',
       { program: PROGRAM, duration_s: 5 },
-      'unknown argument "duration_s". Expected: program, target, timeout, check, rows, wait, format.',
+      'unknown argument "duration_s". Expected: program, target, timeout, unscoped, control, check, rows, wait, format.',
     ],
     ['exec_program', { program: PROGRAM, timeout: 'x' }, 'timeout is "x". Expected: timeout a number from 1 to 600.'],
     ['exec_program', { program: PROGRAM, timeout: 0 }, 'timeout is 0. Expected: timeout a number from 1 to 600.'],

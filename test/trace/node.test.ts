@@ -6,6 +6,7 @@ import { createAccess, LOCAL_CALLER } from '../../src/access/access.ts';
 import { KerntapError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { createRunStore } from '../../src/results/store.ts';
+import { createTargets } from '../../src/targets/targets.ts';
 import { createNode, type NodeDependencies } from '../../src/trace/node.ts';
 import type { CallContext, Caller, Tracer } from '../../src/trace/ports.ts';
 import { createSlots, defaultSlots } from '../../src/trace/slots.ts';
@@ -33,7 +34,11 @@ async function nodeWith(tracer: Partial<Tracer>) {
       facts: async () => FACTS,
       probes: async () => ({ probes: [], matches: 0, total: 0, closest: [], notes: [] }),
       nearest: async () => [],
+      points: async () => () => [],
+      scoping: async () => ({ cgroups: 'ancestors', nestedPids: false, has: () => true }),
     },
+    targets: createTargets({ runtimes: [], pods: undefined, hostRoot: '', nodeName: 'here', log: silentLog }),
+    nonce: () => 'nonce',
     nearestFunctions: () => [],
     slots: createSlots({ ...defaultSlots, total: 1, queueMs: 600_000 }, now),
     store,

@@ -10,6 +10,9 @@ export const RUN_CHARS = 8_000;
 /** The most that one page of a result may hold. */
 export const PAGE_CHARS = 24_000;
 
+export const Target = z.string().max(1_024);
+export const TARGET_FORMS =
+  'ns/pod, ns/pod/container, ns/label=value, ns/deployment:name, container:ID, pid:N, cgroup:PATH, systemd:UNIT, ip:ADDRESS, node';
 export const RunIdText = z.string().max(300);
 export const RowCount = z.int().min(1).max(500);
 

@@ -1,0 +1,33 @@
+import { parameterOf } from './operand.ts';
+import { type Claim, type Question, type Rule, unowned } from './rule.ts';
+
+const NOTES: Readonly<Record<string, readonly string[]>> = {
+  begin: [],
+  end: [],
+  self: [],
+  interval: ['it fires for the node, whatever the target does'],
+};
+
+/** N: probes that fire by themselves and run for every target. */
+export const always: Rule = {
+  class: 'N',
+  claim({ kind }) {
+    const notes = Object.hasOwn(NOTES, kind) ? NOTES[kind] : undefined;
+    return notes && { class: 'N', owner: 'node-wide (no event of its own)', notes };
+  },
+};
+
+const OWNERS = ['struct sock', 'struct sk_buff', 'struct request', 'struct bio', 'struct task_struct'];
+
+/** N: all that no other class took. */
+export function nobody({ point, kind, row }: Question): Claim {
+  if (row?.why !== undefined) return unowned(row.why, row.instead);
+  if (kind === 'watchpoint') return unowned('an address of the kernel belongs to nobody');
+  const owner = OWNERS.find((type) => parameterOf(point, type) !== undefined);
+  return kind === 'tracepoint' && owner !== undefined
+    ? unowned(
+        'its fields do not tell whose it is',
+        `rawtracepoint:${point.name.split(':').at(-1)}, which hands over a ${owner} *`,
+      )
+    : unowned('nothing that it hands over tells whose it is', 'tracepoint:raw_syscalls:sys_enter');
+}

@@ -1,0 +1,26 @@
+import { parseExpression } from '../parse.ts';
+import { type Block, type Expression, mapExpressions, type Probe } from '../tree.ts';
+import type { Translation } from './translation.ts';
+import { fieldOfArgs } from './uses.ts';
+
+/** The same probe at the raw tracepoint, with every `args.NAME` read from there; `probe` keeps the caller's name. */
+export function translateProbe(probe: Probe, { fields, builtins }: Translation, name: string): Probe {
+  const texts: Readonly<Record<string, string>> = builtins;
+  const block = (body: Block): Block => mapExpressions(body, replace);
+
+  function replace(node: Expression): Expression {
+    if (node.kind === 'name' && node.name === 'probe') return at(node, { kind: 'string', value: name });
+    const field = fieldOfArgs(node);
+    const text = field !== undefined ? own(fields, field) : node.kind === 'name' ? own(texts, node.name) : undefined;
+    return text === undefined ? node : at(node, parseExpression(text));
+  }
+
+  const predicate = probe.predicate && block({ statements: [], value: probe.predicate }).value;
+  return { ...probe, ...(predicate && { predicate }), body: block(probe.body) };
+}
+
+const own = (texts: Readonly<Record<string, string>>, name: string): string | undefined =>
+  Object.hasOwn(texts, name) ? texts[name] : undefined;
+
+/** What stands for a piece of the caller's text is at the place of that piece. */
+const at = ({ span }: Expression, node: Expression): Expression => (span ? { ...node, span } : node);
