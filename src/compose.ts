@@ -27,7 +27,7 @@ import { createRunStore } from './results/store.ts';
 import { createPodSource } from './targets/kubernetes.ts';
 import { inClusterServer } from './targets/kubernetes-api.ts';
 import { createCgroupfs } from './targets/runtimes/cgroupfs.ts';
-import { createCriRuntime } from './targets/runtimes/cri.ts';
+import { CRI_SOCKETS, createCriRuntime } from './targets/runtimes/cri.ts';
 import { createDockerRuntime } from './targets/runtimes/docker.ts';
 import { createTargets } from './targets/targets.ts';
 import { createNode, type Node } from './trace/node.ts';
@@ -191,9 +191,10 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
   const apiServer = inClusterServer(process.env);
   const pods = apiServer && createPodSource({ server: apiServer, node: nodeName, log });
   const { hostRoot } = config;
+  const criSockets = config.criSockets.length > 0 ? config.criSockets : CRI_SOCKETS.map((socket) => hostRoot + socket);
   const targets = createTargets({
     runtimes: [
-      createCriRuntime({ hostRoot, log, ...(config.criSockets.length > 0 && { sockets: config.criSockets }) }),
+      ...criSockets.map((socket) => createCriRuntime({ socket, hostRoot, log })),
       createDockerRuntime({ hostRoot, log, ...(config.dockerSocket && { socket: config.dockerSocket }) }),
       createCgroupfs({ hostRoot }),
     ],

@@ -15,13 +15,15 @@ export interface ElfFile {
 
 /** More than real files have; what is beyond is not read. */
 const MAX_SECTIONS = 16_384;
-const MAX_TABLES = 4;
+const MAX_NOTES = 64;
 const MAX_SYMBOLS = 500_000;
 const MAX_STRINGS_BYTES = 64 << 20;
 const MAX_NOTES_BYTES = 1 << 20;
+const MAX_NAME_BYTES = 512;
 
 /** Types of sections, symbols and notes (elf.h; sys/sdt.h of systemtap). */
-const SYMBOL_TABLES = [2, 11];
+const SYMBOL_TABLE = 2;
+const DYNAMIC_SYMBOL_TABLE = 11;
 const NOTES = 7;
 const FUNCTIONS = [2, 10];
 const STAPSDT = 3;
@@ -30,8 +32,8 @@ const SECTION_BYTES = 64;
 const SYMBOL_BYTES = 24;
 
 /** Names that an attach point can hold, in quotes if need be; compilers make no others. */
-const WRITABLE = /^[!#-~]{1,500}$/;
-const PLAIN = /^[\w.$-]{1,200}$/;
+const WRITABLE = /^[!#-~]+$/;
+const PLAIN = /^[\w.$-]+$/;
 
 interface Section {
   readonly type: number;
@@ -51,10 +53,13 @@ export function readElf(fd: number): ElfFile | undefined {
   const header = read(0, 64);
   if (header.length < 64 || header.toString('latin1', 0, 6) !== '\x7fELF\x02\x01') return undefined;
   const sections = sectionsOf(header, read);
-  const tables = sections.filter(({ type }) => SYMBOL_TABLES.includes(type)).slice(0, MAX_TABLES);
-  const notes = sections.filter(({ type }) => type === NOTES).slice(0, MAX_TABLES ** 2);
+  // The whole table has the dynamic symbols, too; it is gone from what is stripped.
+  const table = [SYMBOL_TABLE, DYNAMIC_SYMBOL_TABLE]
+    .map((wanted) => sections.find(({ type }) => type === wanted))
+    .find((section) => section !== undefined);
+  const notes = sections.filter(({ type }) => type === NOTES).slice(0, MAX_NOTES);
   return {
-    functions: [...new Set(tables.flatMap((table) => [...functionsOf(table, sections[table.link], read)]))],
+    functions: table === undefined ? [] : [...new Set(functionsOf(table, sections[table.link], read))],
     usdt: notes.flatMap((section) => [...usdtOf(read(section.at, Math.min(section.bytes, MAX_NOTES_BYTES)))]),
   };
 }
@@ -121,7 +126,6 @@ function* usdtOf(notes: Buffer): Generator<UsdtProbe> {
 
 /** The text at a place, up to its NUL; empty where that is further away than a name is long. */
 function textAt(strings: Buffer, at: number): string {
-  const text = strings.toString('latin1', at, at + 512);
-  const end = text.indexOf('\0');
-  return end === -1 ? '' : text.slice(0, end);
+  const end = strings.subarray(0, at + MAX_NAME_BYTES).indexOf(0, at);
+  return end === -1 ? '' : strings.toString('latin1', at, end);
 }

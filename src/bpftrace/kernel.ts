@@ -8,6 +8,7 @@ import { createKernelTypes } from './btf.ts';
 import { type Attempt, cgroupLayout, findFacts, findLockdown, parseMounts } from './facts.ts';
 import { createPoints } from './points.ts';
 import { createProbeIndex, KIND_ORDER, kindOf, listedKind, type ProbeIndex, parseFields } from './probe-index.ts';
+import { type FindTargetFiles, parseQuestion, searchTarget } from './user-probes.ts';
 
 const QUERY_LIMIT_MS = 30_000;
 const COMPUTE_LIMIT_MS = 120_000;
@@ -39,6 +40,8 @@ export interface KernelOptions {
   readonly log: Log;
   /** Whether the launch chain has Landlock; absent where it does not know. */
   readonly landlock?: boolean;
+  /** The programs and libraries of a target; without it all questions are about the node. */
+  readonly targetFiles?: FindTargetFiles;
   /** The folder in which `proc` and `sys` are; `/` but in tests. */
   readonly root?: string;
 }
@@ -148,6 +151,9 @@ export function createKernel(options: KernelOptions): Kernel {
   }
 
   async function searchProbes(asked: ProbeQuery, signal: AbortSignal): Promise<ProbePage> {
+    const question = asked.target === undefined ? undefined : parseQuestion(asked);
+    if (asked.target !== undefined && question !== undefined && options.targetFiles !== undefined)
+      return searchTarget(asked.target, question, asked, options.targetFiles, signal);
     const kind = kindIn(asked.filter) ?? asked.kind;
     const inFile = (kind !== undefined && listedKind(kind) === 'uprobe') || kind === 'usdt';
     const missing = await unavailable(signal);

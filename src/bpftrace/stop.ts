@@ -13,12 +13,12 @@ const PROBE_MS = 100;
 
 /**
  * Ends an armed run so that as little as possible is lost, and resolves when its process is reaped: to `interrupt`
- * when it had to be interrupted, so that events still in its buffer are gone. `isFinite` tells that printing is over.
+ * when it had to be interrupted, so that events still in its buffer are gone. `printingEnded` tells that printing is over.
  */
 export async function stop(
   child: Child,
   endMarker: Promise<void>,
-  { probes, isFinite, log }: { probes: number; isFinite: boolean; log: Log },
+  { probes, printingEnded, log }: { probes: number; printingEnded: boolean; log: Log },
 ): Promise<'soft' | 'interrupt'> {
   const send = async (stage: string, signal: NodeJS.Signals) => {
     log.info('trace.stop', { pid: child.pid, stage, signal });
@@ -28,7 +28,7 @@ export async function stop(
 
   // Our probe on SIGUSR1 prints the end marker and exits, both queued behind all events.
   await send('soft', 'SIGUSR1');
-  if (await within(Promise.race([endMarker, child.ended]), isFinite ? READ_OUT_MS : SOFT_STOP_MS)) {
+  if (await within(Promise.race([endMarker, child.ended]), printingEnded ? READ_OUT_MS : SOFT_STOP_MS)) {
     if (await within(child.ended, DETACH_MS + probes * PROBE_MS)) return how;
   } else {
     // In an endless flood bpftrace never comes to look at SIGUSR1; SIGINT ends it, maps printed, in 0.3 s.

@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
 import { KerntapError } from '../errors.ts';
 import type { PrintedProgram } from '../trace/ports.ts';
+import { openFile } from './open-file.ts';
 
 const IN_FILE = /(?:^|,)\s*(?:uprobe|uretprobe|usdt|u|ur|U):"?(\/[^:"*]+)/g;
 const ELF = Buffer.from('\x7fELF', 'latin1');
@@ -52,15 +53,25 @@ export function openFiles({ attachPoints, files }: Pick<PrintedProgram, 'attachP
 }
 
 function openElf(path: string): number {
-  let fd: number | undefined;
+  const refused = (why: string) => new KerntapError('target.no_file', `The file ${JSON.stringify(path)} ${why}.`);
+  let fd: number;
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY); // a pipe would wait for a writer
-    if (fstatSync(fd).isFile() && isElf(fd)) return fd;
+    fd = openFile(path);
   } catch {
-    // said below
+    throw refused('is gone, or it is no regular file');
   }
-  if (fd !== undefined) closeSync(fd);
-  throw new KerntapError('target.no_file', `The file ${JSON.stringify(path)} is gone, or it is no program or library.`);
+  const isProgram = isElf(fd);
+  if (isProgram && isReadableByRoot(fd)) return fd;
+  closeSync(fd);
+  throw refused(
+    isProgram ? 'is for its owner alone, and bpftrace may not read what is others’' : 'is no program or library',
+  );
+}
+
+/** Whether root may read it by its mode: bpftrace opens it again, and has no capability that would overrule the mode. */
+function isReadableByRoot(fd: number): boolean {
+  const { uid, gid, mode } = fstatSync(fd);
+  return (mode & (uid === 0 ? 0o400 : gid === 0 ? 0o040 : 0o004)) !== 0;
 }
 
 /** The real path of an ELF file; undefined for everything else, so that naming a file opens no other kind of it. */

@@ -121,8 +121,8 @@ export async function trace(
       cause = endsAtOnce ? 'over' : await causeOfEnd(child, limits.timeoutMs, watched.promise, signal);
       if (cause !== undefined) {
         meter.sample(0);
-        const isFinite = program.gated === true && cause === 'deadline';
-        const how = await stop(child, endMarker.promise, { probes: attached, isFinite, log });
+        const printingEnded = program.gated === true && cause === 'deadline';
+        const how = await stop(child, endMarker.promise, { probes: attached, printingEnded, log });
         interrupted = how === 'interrupt';
       }
     }

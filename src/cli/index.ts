@@ -7,10 +7,11 @@ import { run } from './run.ts';
 import { serve } from './serve.ts';
 import { setup } from './setup.ts';
 import { stdio } from './stdio.ts';
+import { targets } from './targets.ts';
 import type { Terminal } from './terminal.ts';
 import { version } from './version.ts';
 
-export const COMMANDS: readonly Command[] = [serve, run, check, stdio, setup, version];
+export const COMMANDS: readonly Command[] = [serve, run, targets, check, stdio, setup, version];
 
 const isHelp = (word: string | undefined): boolean => word === '--help' || word === '-h' || word === 'help';
 const commandOf = (word: string | undefined): Command | undefined =>

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
-import { composeNode, createRemoteNode, localCall, type NodeApi, type RunRecord, type RunRequest } from '../compose.ts';
+import { localCall, type NodeApi, type RunRecord, type RunRequest } from '../compose.ts';
 import type { CommandLine } from '../config.ts';
 import { KerntapError } from '../errors.ts';
 import { OVERVIEW_ROWS, overviewOf, type RunAnswer } from '../render/answer.ts';
@@ -11,6 +11,7 @@ import { counted } from '../render/sentences.ts';
 import { sectionLines } from '../render/table.ts';
 import { callerFolder } from './caller-folder.ts';
 import type { Command } from './commands.ts';
+import { NODE_OPTIONS, nodeOf, SERVER_FLAG } from './node.ts';
 import { aborted, listenForStop } from './signals.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -31,9 +32,9 @@ export const run: Command = {
     timeout: { short: 't', value: 'SECONDS', preset: '10', help: 'how long, from the moment of attachment' },
     format: { short: 'f', value: 'FORMAT', preset: 'table', help: FORMATS.join(', ') },
     rows: { value: 'N', help: 'the most rows of each map (default 20 in a table, else all)' },
-    server: { value: 'URL', help: 'run it on the node of that kerntap; KERNTAP_TOKEN holds the token' },
+    ...SERVER_FLAG,
   },
-  options: ['data-dir', 'node-name', 'bpftrace', 'watchdog'],
+  options: NODE_OPTIONS,
   async run(line, terminal) {
     const format = formatOf(line);
     const timeoutMs = numberOf(line, 'timeout', 600, 10) * 1000;
@@ -209,28 +210,5 @@ function formatOf({ given }: CommandLine): Format {
   throw new KerntapError(
     'start.option',
     `--format is ${JSON.stringify(given.format)}: must be one of ${FORMATS.join(', ')}.`,
-  );
-}
-
-/** The node of `--server`, else this machine. */
-async function nodeOf(
-  { given, config }: CommandLine,
-  hurry: AbortSignal,
-): Promise<{ node: NodeApi } & AsyncDisposable> {
-  if (given.server !== undefined) {
-    const token = process.env.KERNTAP_TOKEN;
-    const node = createRemoteNode({ url: serverOf(given.server), ...(token !== undefined && { token }) });
-    return { node, [Symbol.asyncDispose]: async () => {} };
-  }
-  const local = await composeNode({ ...config, spare: 'off' }, () => {});
-  return { node: local.node, [Symbol.asyncDispose]: () => local.close(hurry) };
-}
-
-function serverOf(text: string): string {
-  const url = URL.parse(text);
-  if (url?.protocol === 'http:' || url?.protocol === 'https:') return text.replace(/\/(?:mcp|v1)\/?$/, '');
-  throw new KerntapError(
-    'start.option',
-    `--server is ${JSON.stringify(text)}: must be a URL, such as http://127.0.0.1:7337.`,
   );
 }

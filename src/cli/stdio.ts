@@ -1,5 +1,6 @@
 import { composeStdio } from '../compose.ts';
 import type { Command } from './commands.ts';
+import { NODE_OPTIONS } from './node.ts';
 import { logLines } from './log-lines.ts';
 import { aborted, listenForStop } from './signals.ts';
 
@@ -8,7 +9,7 @@ export const stdio: Command = {
   usage: '[options]',
   summary: 'serve MCP over standard input and output, for a client that starts its servers itself',
   notes: ['It ends when standard input does. kerntap setup CLIENT --stdio makes a client start it.'],
-  options: ['data-dir', 'node-name', 'max-timeout', 'bpftrace', 'watchdog', 'spare'],
+  options: [...NODE_OPTIONS, 'max-timeout', 'spare'],
   async run({ config }, terminal) {
     using signals = listenForStop();
     const leaving = new Promise<void>((resolve) => {

@@ -336,6 +336,7 @@ export const TargetsWire = z
   .object({
     targets: z.array(
       z.object({
+        id: z.exactOptional(z.string().meta({ description: 'a short selector that expires' })),
         selector: z.string().meta({ description: 'what every call takes as `target`' }),
         kind: TargetKinds,
         namespace: z.exactOptional(z.string()),

@@ -404,7 +404,6 @@ const FUNCTIONS: readonly Entry[] = [
     signature: 'getopt("name" [, default])',
     summary: 'An option of the command line; here always its default.',
     example: 'begin { print(getopt("limit", 10)); }',
-    tier: 'node',
   },
   {
     name: 'assert',
@@ -866,7 +865,6 @@ const STATEMENTS: readonly Entry[] = [
     signature: 'macro name(x, $variable, @map) { ... }',
     summary: 'A piece of program with a name; its last expression is its value.',
     example: 'macro twice(x) { x * 2 } begin { print(twice(4)); }',
-    tier: 'node',
   },
   {
     name: 'struct',

@@ -10,6 +10,7 @@ import {
   nodesOf,
   type Probe,
   probeNodes,
+  type Statement,
   type Tree,
 } from './tree.ts';
 
@@ -82,7 +83,7 @@ export function toPrinted(
 }
 
 /** A program of our own that runs as it is, with nothing but the soft stop behind it. */
-export function plainProgram(text: string, attachPoints: readonly string[] = []): PrintedProgram {
+export function plainProgram(text: string): PrintedProgram {
   const endMarker = 'kt.end';
   const lines = text.split('\n').length;
   return {
@@ -90,7 +91,7 @@ export function plainProgram(text: string, attachPoints: readonly string[] = [])
     // On a line of its own: a comment in the last line would swallow it.
     text: `${text}\nself:signal:SIGUSR1 { print("${endMarker}"); exit(); }\n`,
     placeOf: (printed) => (printed.line <= lines ? printed : undefined),
-    attachPoints,
+    attachPoints: [text], // nothing but the files that it names is looked for in them
     ownPoints: 1,
     endMarker,
     endsAtOnce: false,
@@ -130,8 +131,7 @@ function instrument(tree: Tree, { timeoutMs, endMarker, ruleOf }: Instruments): 
   const gated = isGated.includes(true);
 
   const probes = tree.probes.map((probe, index): Probe => {
-    const seen = `${SEEN}_${index}`;
-    const rewrite = (node: Expression) => withCounts(node, needs, seen, gated);
+    const counts = { needs, seen: `${SEEN}_${index}`, gated };
     const { scope, user } = predicateOf(probe);
     const rule = repeats(probe) ? ruleOf[index] : undefined;
     const predicate = allOf([
@@ -140,19 +140,18 @@ function instrument(tree: Tree, { timeoutMs, endMarker, ruleOf }: Instruments): 
       rule === undefined ? undefined : counting(`${HIDDEN_MAP}in_${rule}`),
       // Behind the scope, which few events pass, and before what is the caller's, whose side effects are over, too.
       isGated[index] ? parseExpression(`${STOP} == 0`) : undefined,
-      user && rewriteExpression(user, rewrite),
+      user && countedValue(user, counts),
     ]);
-    return { ...probe, ...(predicate && { predicate }), body: mapExpressions(probe.body, rewrite) };
+    return { ...probe, ...(predicate && { predicate }), body: countedBlock(probe.body, counts) };
   });
 
   const macros = tree.macros.map((macro) => {
     const own = needs.get(macro.name);
     if (!own) return macro;
-    const rewrite = (node: Expression) => withCounts(node, needs, SEEN, gated);
     return {
       ...macro,
-      parameters: [...macro.parameters, ...hiddenArguments(own, SEEN, gated)],
-      body: mapExpressions(macro.body, rewrite),
+      parameters: [...macro.parameters, ...hiddenNames(own, SEEN, gated)],
+      body: countedBlock(macro.body, { needs, seen: SEEN, gated }),
     };
   });
 
@@ -233,10 +232,13 @@ function needsOfMacros({ macros }: Tree): ReadonlyMap<string, Needs> {
   return new Map([...all].filter(([, { seen, stop }]) => seen || stop));
 }
 
-const hiddenArguments = ({ seen, stop }: Needs, seenMap: string, gated: boolean): string[] => [
+const hiddenNames = ({ seen, stop }: Needs, seenMap: string, gated: boolean): readonly string[] => [
   ...(seen ? [seenMap] : []),
   ...(stop && gated ? [STOP] : []),
 ];
+
+const hidden = (needs: Needs, seen: string, gated: boolean): readonly Expression[] =>
+  hiddenNames(needs, seen, gated).map((name) => ({ kind: 'map', name }));
 
 function doesPrint(probe: Probe, needs: ReadonlyMap<string, Needs>): boolean {
   for (const node of probeNodes(probe)) {
@@ -248,25 +250,78 @@ function doesPrint(probe: Probe, needs: ReadonlyMap<string, Needs>): boolean {
 
 const repeats = ({ points }: Probe): boolean => points.some(({ kind }) => kind !== 'begin' && kind !== 'end');
 
+/** What stands in for the expressions of a probe or macro, whose counter is `seen`. */
+interface Counting {
+  readonly needs: ReadonlyMap<string, Needs>;
+  readonly seen: string;
+  readonly gated: boolean;
+}
+
+const countedBlock = (block: Block, counting: Counting): Block =>
+  spliced(mapExpressions(block, (node) => counted(node, counting)));
+
+const countedValue = (expression: Expression, counting: Counting): Expression =>
+  countedBlock({ statements: [], value: expression }, counting).value ?? expression;
+
 /** A printing statement with its count behind it, an exit() with the gate closed before it, a macro with our maps. */
-function withCounts(node: Expression, needs: ReadonlyMap<string, Needs>, seen: string, gated: boolean): Expression {
-  const macro = node.kind === 'call' ? needs.get(node.callee) : node.kind === 'name' ? needs.get(node.name) : undefined;
-  if (macro && (node.kind === 'call' || node.kind === 'name')) {
-    const own = hiddenArguments(macro, seen, gated).map((name): Expression => ({ kind: 'map', name }));
-    const callee = node.kind === 'call' ? node.callee : node.name;
-    return {
-      kind: 'call',
-      callee,
-      arguments: [...(node.kind === 'call' ? node.arguments : []), ...own],
-      ...(node.span && { span: node.span }),
-    };
+function counted(node: Expression, { needs, seen, gated }: Counting): Expression {
+  switch (node.kind) {
+    case 'block_value':
+      return { ...node, body: spliced(node.body) };
+    case 'if_value':
+      return { ...node, yes: spliced(node.yes), no: spliced(node.no) };
+    case 'name': {
+      const macro = needs.get(node.name);
+      return macro ? { ...node, kind: 'call', callee: node.name, arguments: hidden(macro, seen, gated) } : node;
+    }
+    case 'call': {
+      const macro = needs.get(node.callee);
+      const call = { kind: 'expression', expression: node, ...(node.span && { span: node.span }) } as const;
+      if (macro) return { ...node, arguments: [...node.arguments, ...hidden(macro, seen, gated)] };
+      // One map a probe: the kernel adds without a lock, and never runs a probe inside of itself.
+      if (isCounted(node)) return own([call, count(seen)]);
+      if (node.callee === 'exit' && gated) return own([set(STOP, EXITING), call]);
+      return node;
+    }
+    default:
+      return node;
   }
-  if (node.kind !== 'call') return node;
-  const call = { kind: 'expression', expression: node } as const;
-  // One map a probe: the kernel adds without a lock, and never runs a probe inside of itself.
-  if (isCounted(node)) return { kind: 'block_value', body: { statements: [call, count(seen)] } };
-  if (node.callee === 'exit' && gated) return { kind: 'block_value', body: { statements: [set(STOP, EXITING), call] } };
-  return node;
+}
+
+const own = (statements: readonly Statement[]): Expression => ({ kind: 'block_value', body: { statements } });
+
+const isOwn = (node: Expression): node is Expression & { kind: 'block_value' } =>
+  node.kind === 'block_value' && node.span === undefined && node.body.value === undefined;
+
+/** Takes what stands in for whole statements out of its block. */
+function spliced({ value, ...block }: Block): Block {
+  const statements = block.statements.flatMap(splicedStatement);
+  if (value && isOwn(value)) return { ...block, statements: [...statements, ...value.body.statements] };
+  return { ...block, statements, ...(value && { value }) };
+}
+
+function splicedStatement(statement: Statement): readonly Statement[] {
+  switch (statement.kind) {
+    case 'expression':
+      return isOwn(statement.expression) ? statement.expression.body.statements : [statement];
+    case 'if':
+      return [
+        {
+          ...statement,
+          // biome-ignore lint/suspicious/noThenProperty: no statement is awaited.
+          then: spliced(statement.then),
+          ...(statement.otherwise && { otherwise: spliced(statement.otherwise) }),
+        },
+      ];
+    case 'while':
+    case 'unroll':
+    case 'for_range':
+    case 'for_each':
+    case 'block':
+      return [{ ...statement, body: spliced(statement.body) }];
+    default:
+      return [statement];
+  }
 }
 
 const count = (name: string) =>
@@ -311,11 +366,6 @@ const allOf = (conditions: readonly (Expression | undefined)[]): Expression | un
       undefined,
     );
 
-function rewriteExpression(expression: Expression, rewrite: (node: Expression) => Expression): Expression {
-  const block: Block = mapExpressions({ statements: [], value: expression }, rewrite);
-  return block.value ?? expression;
-}
-
 // ------------------------------------------------------------------------------------------------------ control counts
 
 /** One probe for each of the caller's attach points, so that each counts for itself. */
@@ -334,7 +384,7 @@ function rulesOf({ probes }: Tree, rules: readonly AppliedRule[], source: string
 }
 
 function isRuleOf({ point, at }: AppliedRule, { text, span }: AttachPoint, source: string): boolean {
-  if (!at || !span) return point === text;
+  if (!at || !span) return point === text; // without a place, its text must do
   const { line, column } = positionAt(source, span.start);
   return at.line === line && at.column === column;
 }

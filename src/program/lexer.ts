@@ -42,21 +42,36 @@ export function placeOf(source: string, offset: number): string {
   return `line ${line}, column ${column}`;
 }
 
-// What each pair of parentheses holds, in their order. Operators are as long as they can be, as in bpftrace's src/parser.cpp.
-const KINDS: readonly TokenKind[] = ['word', 'number', 'string', 'variable', 'map', 'positional', 'directive'];
+// Operators are as long as they can be, as in bpftrace's src/parser.cpp.
 const TOKEN =
-  /([A-Za-z_]\w*)|(\d\w*)|("(?:[^"\\\n]|\\[^\n])*")|(\$[A-Za-z_]\w*)|(@(?:[A-Za-z_]\w*)?)|(\$(?:\d+|#))|(#[^\n]*)|<<=|>>=|\+\+|--|->|\.\.|&&|\|\||<<|>>|[=!<>+\-*/%&|^]=|[\s\S]/uy;
+  /[A-Za-z_]\w*|\d\w*|"(?:[^"\\\n]|\\[^\n])*"|\$(?:[A-Za-z_]\w*|\d+|#)|@(?:[A-Za-z_]\w*)?|#[^\n]*|<<=|>>=|\+\+|--|->|\.\.|&&|\|\||<<|>>|[=!<>+\-*/%&|^]=|[\s\S]/uy;
+
+function kindOf(text: string): TokenKind {
+  const first = text.charCodeAt(0);
+  if ((first >= 97 && first <= 122) || (first >= 65 && first <= 90) || first === 95) return 'word';
+  if (first >= 48 && first <= 57) return 'number';
+  switch (text[0]) {
+    case '"':
+      return 'string';
+    case '@':
+      return 'map';
+    case '#':
+      return 'directive';
+    case '$':
+      return text === '$' ? 'punctuation' : /^\$[\d#]/.test(text) ? 'positional' : 'variable';
+    default:
+      return 'punctuation';
+  }
+}
 
 /** Reads the token at `offset`, after blanks and comments. Throws `program.unterminated`. */
 export function readToken(source: string, offset: number): Token {
   const start = skipLayout(source, offset);
   TOKEN.lastIndex = start;
-  const found = TOKEN.exec(source);
-  if (!found) return { kind: 'end', text: '', start, end: start };
-  const [text] = found;
+  const text = TOKEN.exec(source)?.[0];
+  if (text === undefined) return { kind: 'end', text: '', start, end: start };
   if (text === '"') throw unterminated('string', source, start);
-  const kind = KINDS.find((_, group) => found[group + 1] !== undefined) ?? 'punctuation';
-  return { kind, text, start, end: start + text.length };
+  return { kind: kindOf(text), text, start, end: start + text.length };
 }
 
 // Form feeds are none: bpftrace stops at them.

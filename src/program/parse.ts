@@ -1,6 +1,6 @@
 import { KerntapError } from '../errors.ts';
 import { BUILTINS } from './builtins.ts';
-import { withConstants, withoutHeaders } from './headers.ts';
+import { HEADER_CONSTANTS, KERNEL_HEADER } from './headers.ts';
 import { placeOf, readAttachPoint, readToken, type Token, unterminated } from './lexer.ts';
 import { numberOf, unescapeString } from './literals.ts';
 import { nearest } from './nearest.ts';
@@ -29,8 +29,7 @@ import { deeperThan, nodesOf } from './tree.ts';
  * program, `program.unterminated`, and `program.refused` for what no program may hold or this parser does not know.
  */
 export function parseTree(source: string): Tree {
-  const { text, constants } = withoutHeaders(source);
-  const tree = withConstants(createParser(text, 'caller').program(), constants);
+  const tree = createParser(source, 'caller').program();
   refuseInTree(tree, source);
   return tree;
 }
@@ -284,7 +283,7 @@ function createParser(source: string, whose: 'caller' | 'ours') {
 
   /**
    * Takes the few preprocessor lines that can be understood without a preprocessor, so that nothing of them is passed on:
-   * numbers with a name, and what stands there for kernels without type information.
+   * numbers with a name, headers of the kernel, and what stands there for kernels without type information.
    */
   function directive(): boolean {
     const token = readToken(source, at);
@@ -295,7 +294,9 @@ function createParser(source: string, whose: 'caller' | 'ours') {
     if (word === 'define' && value !== undefined && numberOf(value) !== undefined) define(token, name, value);
     else if (word === 'ifdef' && isBranch) branches.push(token.start);
     else if (word === 'ifndef' && isBranch) branches.push(token.start);
-    else if (!(/^(?:else|endif)$/.test(word) && name === '' && branches.length > 0)) return false;
+    else if (KERNEL_HEADER.test(token.text)) {
+      for (const [called, number] of HEADER_CONSTANTS) if (!constants.has(called)) constants.set(called, number);
+    } else if (!(/^(?:else|endif)$/.test(word) && name === '' && branches.length > 0)) return false;
     else if (word === 'endif') branches.pop();
     at = token.end;
     lastEnd = token.end;
@@ -448,7 +449,7 @@ function createParser(source: string, whose: 'caller' | 'ours') {
     const { start } = peek();
     const points: AttachPoint[] = [];
     do points.push(attachPoint());
-    while (maybe(',') && !is('/') && !is('{')); // A comma may stand behind the last one, too.
+    while (maybe(',') && !['/', '{', ''].includes(peek().text)); // A comma may stand behind the last one, too.
     const predicate = is('/') ? between('/', 'predicate', '/', expression) : undefined;
     if (peek().kind === 'end') {
       throw new KerntapError('program.unterminated', `The probe at ${placeOf(source, start)} has no block.`, {

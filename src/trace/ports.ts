@@ -246,6 +246,8 @@ export interface ProbeField {
 }
 export interface Probe {
   readonly name: string;
+  /** The name of a C++ or Rust function as its author wrote it. */
+  readonly demangled?: string;
   readonly fields?: readonly ProbeField[];
 }
 export interface ProbePage {

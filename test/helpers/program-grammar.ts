@@ -360,10 +360,24 @@ const scrap = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 3 }),
 );
 
+/** What may stand in the place of a name or a number in many programs. */
+const fitting = fc.oneof(
+  builtin,
+  number,
+  variable,
+  map,
+  string,
+  one('(pid, 1)', '-pid', 'count()', 'pid + 1', '{ 1 }'),
+);
+const NAME = /\b(?:pid|tid|comm|cpu|nsecs|uid|elapsed|x|\d+)\b|\$\w+|@\w+/;
+
 /** Where a change begins and how much it takes, as parts of the text, and what it puts there. */
 const change = fc.record({
   at: fc.double({ min: 0, max: 1, noNaN: true }),
+  how: one('layout', 'layout', 'name', 'name', 'anywhere'),
   takes: fc.nat({ max: 6 }),
+  blank: layout,
+  name: fitting,
   puts: fc.oneof(
     fc.constant(''),
     scrap,
@@ -371,12 +385,21 @@ const change = fc.record({
   ),
 });
 
-/** Programs with a few places changed at random: hostile ones, most of them wrong in one place. */
+/** The piece of `program` nearest behind `from` that matches; an empty one at its end when none does. */
+function pieceBehind(program: string, from: number, pattern: RegExp): { start: number; end: number } {
+  const found = pattern.exec(program.slice(from));
+  const start = found ? from + found.index : program.length;
+  return { start, end: start + (found?.[0].length ?? 0) };
+}
+
+/** Programs with a few places changed at random: hostile ones, and many that are still read. */
 export const mutated: fc.Arbitrary<string> = fc
   .tuple(programs, fc.array(change, { minLength: 1, maxLength: 3 }))
   .map(([program, changes]) =>
-    changes.reduce((changed, { at, takes, puts }) => {
+    changes.reduce((changed, { at, how, takes, blank, name, puts }) => {
       const from = Math.floor(at * changed.length);
-      return changed.slice(0, from) + puts + changed.slice(from + takes);
+      if (how === 'anywhere') return changed.slice(0, from) + puts + changed.slice(from + takes);
+      const { start, end } = pieceBehind(changed, from, how === 'layout' ? /\s+/ : NAME);
+      return changed.slice(0, start) + (how === 'layout' ? ` ${blank} ` : name) + changed.slice(end);
     }, program),
   );

@@ -7,7 +7,10 @@ import { findInstallation, type Installation } from '../../src/bpftrace/installa
 import { type Bpftrace, type BpftraceOptions, createBpftrace } from '../../src/bpftrace/tracer.ts';
 import type { Log, LogFields } from '../../src/log.ts';
 import { toPrinted } from '../../src/program/instrument.ts';
+import { parseExpression } from '../../src/program/parse.ts';
 import { parseProgram } from '../../src/program/program.ts';
+import type { AppliedRule } from '../../src/program/scope/scope.ts';
+import type { Probe } from '../../src/program/tree.ts';
 import type { PrintedEvent, PrintedProgram, StopCause, TraceEnd, TraceLimits } from '../../src/trace/ports.ts';
 import { projectRoot } from './machine.ts';
 
@@ -56,10 +59,20 @@ export interface Run {
   stop(cause: StopCause): void;
 }
 
-/** A caller's program with our own parts, unscoped, as it is sent for the whole node. */
-export function printed(text: string, timeoutMs = 60_000): PrintedProgram {
+/** A caller's program with our own parts, for the whole node, or scoped by a condition and then with control counts. */
+export function printed(text: string, timeoutMs = 60_000, scope?: string): PrintedProgram {
   const program = parseProgram(text);
-  return toPrinted(program, { tree: program.tree, rules: [] }, { timeoutMs, nonce: randomUUID() });
+  const printing = { timeoutMs, nonce: randomUUID(), control: scope !== undefined };
+  if (scope === undefined) return toPrinted(program, { tree: program.tree, rules: [] }, printing);
+  const left = parseExpression(scope);
+  const probes = program.tree.probes.map((probe): Probe => {
+    const right = probe.predicate;
+    return { ...probe, predicate: right ? { kind: 'binary', operator: '&&', left, right } : left };
+  });
+  const rules = program.attachPoints.map(
+    (point): AppliedRule => ({ point, class: 'T', owner: 'the condition', points: 1, notes: [] }),
+  );
+  return toPrinted(program, { tree: { ...program.tree, probes }, rules }, printing);
 }
 
 /** A real tracer in a folder of its own, without a spare and without the watchdog unless asked for. */

@@ -27,3 +27,17 @@ export async function openFiles(names: readonly Uint8Array[]): Promise<Workload>
     },
   };
 }
+
+/** A process that makes system calls without a pause. */
+export async function floodSystemCalls(): Promise<Workload> {
+  const child = spawn('dd', ['if=/dev/zero', 'of=/dev/null', 'bs=1'], { stdio: 'ignore' });
+  await once(child, 'spawn');
+  const ended = once(child, 'exit');
+  return {
+    pid: child.pid ?? Number.NaN,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}

@@ -73,8 +73,9 @@ test.skipIf(!canTrace)(
   async () => {
     const accepted: string[] = [];
     for (const { name, refused, example } of BUILTINS) {
-      // Whether bpftrace 0.27.0 compiles strncmp depends on what is left in its memory.
-      if (refused === undefined || name === 'strncmp' || !isTaken(example)) continue;
+      // Whether bpftrace 0.27.0 compiles strncmp depends on what is left in its memory. Of preprocessor lines kerntap
+      // understands a few itself, and bpftrace never sees one.
+      if (refused === undefined || name === 'strncmp' || name.startsWith('#') || !isTaken(example)) continue;
       if ((await compile(example)) === '') accepted.push(name);
     }
     expect(accepted).toEqual([]);

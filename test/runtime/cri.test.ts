@@ -28,7 +28,7 @@ test.skipIf(!canContain).each<Driver>(['systemd', 'cgroupfs', 'mixed'])(
       hostNetwork: true,
       containers: { main: { labels }, side: {} },
     });
-    const runtime = createCriRuntime({ sockets: [containerd.socket], log: silentLog });
+    const runtime = createCriRuntime({ socket: containerd.socket, log: silentLog });
     expect(await runtime.detect()).toBe(true);
     expect(runtime.name).toBe('containerd');
     const listed = await runtime.list(never);
@@ -55,7 +55,7 @@ test.skipIf(!canContain)(
   'a container that ended has no pid any more, and the one that follows it has its own [needs root]',
   async () => {
     await using pod = await containerd.pod({ name: 'job', hostNetwork: true, containers: { main: {} } });
-    const runtime = createCriRuntime({ sockets: [containerd.socket], log: silentLog });
+    const runtime = createCriRuntime({ socket: containerd.socket, log: silentLog });
     await runtime.detect();
     expect(await runtime.list(never)).toMatchObject([{ state: 'running', pid: pod.containers.main.pid }]);
     await pod.containers.main.stop();
@@ -86,7 +86,7 @@ test.skipIf(!canContain)(
       hostNetwork: true,
       containers: { proxy: {} },
     });
-    const runtime = createCriRuntime({ sockets: [containerd.socket], log: silentLog });
+    const runtime = createCriRuntime({ socket: containerd.socket, log: silentLog });
     await runtime.detect();
     await using api = await startFakeApiServer();
     const mirror = async () => api.mirror(await runtime.list(never), { node: 'n1', staticPods: ['proxy'] });

@@ -42,12 +42,14 @@ test.skipIf(!canContain)('a container that is started again has its new process 
   const runtime = createDockerRuntime({ socket: docker.socket, log: silentLog });
   expect(await runtime.list(never)).toMatchObject([{ pid: web.pid }]);
   await web.stop();
-  const [stopped] = await runtime.list(never);
-  expect(stopped?.state).toBe('exited');
-  expect(stopped).not.toHaveProperty('pid');
+  // Docker's list comes a little after its containers.
+  const stopped = expect.poll(() => runtime.list(never), { timeout: 15_000 });
+  await stopped.toMatchObject([{ state: 'exited' }]);
+  expect((await runtime.list(never))[0]).not.toHaveProperty('pid');
   const container = docker.api.getContainer(web.id);
   await container.start();
   const { State } = await container.inspect();
   expect(State.Pid).not.toBe(web.pid);
-  expect(await runtime.list(never)).toMatchObject([{ state: 'running', pid: State.Pid, cgroup: web.cgroupPath }]);
+  const again = expect.poll(() => runtime.list(never), { timeout: 15_000 });
+  await again.toMatchObject([{ state: 'running', pid: State.Pid, cgroup: web.cgroupPath }]);
 });

@@ -9,9 +9,9 @@ import {
   probeNodes,
   type Tree,
 } from '../tree.ts';
-import { type Remedy, type Rule, wordsOf } from './finding.ts';
+import { type Rule, wordsOf } from './finding.ts';
 import { constantOf, isRecursive } from './macros.ts';
-import { REMEDIES } from './remedies.ts';
+import { CALL_REMEDIES, REMEDIES } from './remedies.ts';
 
 const MAX_MAPS = 16;
 const MAX_HERTZ = 999;
@@ -24,15 +24,6 @@ function* allNodes({ probes, macros }: Tree): Generator<AnyNode> {
   for (const probe of probes) yield* probeNodes(probe);
   for (const { body } of macros) yield* nodesOf(body);
 }
-
-const CALL_REMEDIES: Readonly<Record<string, Remedy>> = {
-  cat: REMEDIES.cat,
-  system: REMEDIES.system,
-  skboutput: REMEDIES.packets,
-  cgroupid: REMEDIES.cgroupid,
-  strncmp: REMEDIES.strncmp,
-  unwatch: REMEDIES.watch,
-};
 
 const FUNCTIONS = new Map(BUILTINS.filter(({ kind }) => kind !== 'statement').map((one) => [one.name, one]));
 

@@ -70,6 +70,10 @@ function join(left: Kind, right: Kind): Kind {
   return right === UNSET || left === REFUSED ? left : OPAQUE;
 }
 
+/** What a map gives back later: the kernel may have given what a pointer leads to, to a neighbour by then. */
+const lasting = (kind: Kind): Kind =>
+  kind === 'text' || (kind.endsWith(' *') && !kind.startsWith('user ')) ? OPAQUE : kind;
+
 const BY_NAME = new Map(BUILTINS.map((builtin) => [builtin.name, builtin]));
 const FLOWS: ReadonlySet<string> = new Set([
   'if',
@@ -236,7 +240,7 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
         return stored.get(nameOf(node.name)) ?? UNSET;
       case 'map':
         node.key?.forEach(value);
-        return stored.get(node.name) ?? UNSET;
+        return lasting(stored.get(node.name) ?? UNSET);
       case 'call':
         return callKind(node);
       case 'unary':

@@ -136,4 +136,40 @@ export const REMEDIES = {
     example:
       'tracepoint:syscalls:sys_enter_read { @["read", comm] = count(); } tracepoint:syscalls:sys_enter_write { @["write", comm] = count(); }',
   },
+  config: {
+    say: 'leave the key out: the server sets all limits',
+    example: 'config = { missing_probes = "warn" } tracepoint:syscalls:sys_enter_open* { @[probe] = count(); }',
+  },
+  mapSize: {
+    say: 'declare fewer keys, or none: maps grow as far as they may',
+    example: 'let @recent = lruhash(1000); tracepoint:syscalls:sys_enter_read { @recent[pid] = nsecs; }',
+  },
+  ours: {
+    say: 'choose a name that does not begin with two underscores',
+    example: 'tracepoint:syscalls:sys_enter_read { @reads[comm] = count(); }',
+  },
+  directive: {
+    say: 'write a number as #define, anything else as a macro, and no header: types of the kernel are known',
+    example:
+      'macro slow_us() { 10000 } tracepoint:syscalls:sys_exit_read /@s[tid] && nsecs - @s[tid] > slow_us() * 1000/ { @ = count(); }',
+  },
+  imported: { say: 'write what you need into the program itself', example: SIZES },
+  quotes: {
+    say: 'write texts in double quotes',
+    example: 'tracepoint:syscalls:sys_enter_read /comm == "nginx"/ { @ = count(); }',
+  },
+  point: {
+    say: 'put a blank before a predicate or comment, and write the name out',
+    example: 'tracepoint:syscalls:sys_enter_read /pid == 1/ { @ = count(); }',
+  },
 } as const satisfies Record<string, Remedy>;
+
+/** Those of functions that act, or that bpftrace 0.27 gets wrong. */
+export const CALL_REMEDIES: Readonly<Record<string, Remedy>> = {
+  cat: REMEDIES.cat,
+  system: REMEDIES.system,
+  skboutput: REMEDIES.packets,
+  cgroupid: REMEDIES.cgroupid,
+  strncmp: REMEDIES.strncmp,
+  unwatch: REMEDIES.watch,
+};

@@ -9,13 +9,14 @@ import { RuntimeError } from './runtime-error.ts';
 import { isListening } from './socket.ts';
 
 export interface CriOptions {
-  readonly sockets?: readonly string[];
+  readonly socket: string;
   /** Where the host's root folder is mounted, empty when we see it as it is. */
   readonly hostRoot?: string;
   readonly log: Log;
 }
 
-const SOCKETS = [
+/** Where containerd, CRI-O, cri-dockerd and k3s listen, below the host's root. */
+export const CRI_SOCKETS: readonly string[] = [
   '/run/containerd/containerd.sock',
   '/run/crio/crio.sock',
   '/var/run/cri-dockerd.sock',
@@ -27,43 +28,18 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** Of gRPC's status codes (google.golang.org/grpc/codes). */
 const [DEADLINE_EXCEEDED, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE] = [4, 5, 12, 14];
 
-/**
- * The containers of all runtimes that speak the Container Runtime Interface at one of `sockets`: containerd, CRI-O,
- * cri-dockerd. One that listens and does not answer counts as found, so that `list` can name it: it throws `RuntimeError`.
- */
-export function createCriRuntime({ sockets, hostRoot = '', log }: CriOptions): Runtime {
-  const paths = sockets ?? SOCKETS.map((socket) => hostRoot + socket);
-  const services = paths.map((socket) => createService(socket, `${hostRoot}/proc`, log));
-  let found: readonly Service[] = [];
-  return {
-    get name() {
-      return found.map((service) => service.name()).join(', ') || 'cri';
-    },
-    async detect() {
-      const answers = await Promise.all(services.map((service) => service.detect()));
-      found = services.filter((_, index) => answers[index]);
-      return found.length > 0;
-    },
-    async list(signal) {
-      return (await Promise.all(found.map((service) => service.list(signal)))).flat();
-    },
-  };
-}
-
-/** One runtime behind one socket. */
-interface Service {
-  name(): string;
-  detect(): Promise<boolean>;
-  list(signal: AbortSignal): Promise<readonly Container[]>;
-}
-
 type Call = <Name extends keyof Methods>(
   method: Name,
   request: Methods[Name]['request'],
   signal: AbortSignal,
 ) => Promise<Methods[Name]['answer']>;
 
-function createService(socket: string, procFolder: string, log: Log): Service {
+/**
+ * The containers of the runtime that speaks the Container Runtime Interface at `socket`. One that listens and does not answer
+ * counts as found, so that `list` can name it: it throws `RuntimeError`.
+ */
+export function createCriRuntime({ socket, hostRoot = '', log }: CriOptions): Runtime {
+  const procFolder = `${hostRoot}/proc`;
   let name: string | undefined;
   const details = createDetails({ procFolder, runtime: socket, log });
 
@@ -102,7 +78,9 @@ function createService(socket: string, procFolder: string, log: Log): Service {
   };
 
   return {
-    name: () => name ?? 'cri',
+    get name() {
+      return name ?? 'cri';
+    },
 
     async detect() {
       if (!(await isListening(socket))) return false;

@@ -20,15 +20,18 @@ export interface DetailsOptions {
 
 const AT_ONCE = 8;
 /** For all containers together, so that a runtime in which many of them are stuck holds nobody up. */
-const LIMIT_MS = 5000;
+const LIMIT_MS = 3000;
+/** How long one whose answer failed is not asked for again. */
+const PAUSE_MS = 10_000;
 
 /**
  * Makes the look-up of details: it asks once for each running container, and again when its first process is another.
  * `ask` answers undefined for a container that is gone, which is then not in the map. One for which `ask` fails is there
- * with nothing known, and is asked for again the next time.
+ * with nothing known, and is asked for again after a while.
  */
 export function createDetails({ procFolder, runtime, log }: DetailsOptions) {
   const known = new Map<string, Details>();
+  const failed = new Map<string, number>();
 
   return async (
     running: readonly string[],
@@ -36,30 +39,36 @@ export function createDetails({ procFolder, runtime, log }: DetailsOptions) {
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, Details>> => {
     const answers = new Map<string, Details>();
+    const wanted = new Set(running);
     for (const [id, details] of known) {
-      if (!running.includes(id)) known.delete(id);
+      if (!wanted.has(id)) known.delete(id);
       else if (details.process !== undefined && isAlive(procFolder, details.process)) answers.set(id, details);
+    }
+    for (const [id, atMs] of failed) {
+      if (!wanted.has(id) || Date.now() > atMs + PAUSE_MS) failed.delete(id);
+      else answers.set(id, {});
     }
     const queue = running.filter((id) => !answers.has(id)).values();
     const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
-    let failed = 0;
+    let failures = 0;
     const worker = async () => {
       for (const id of queue) {
         try {
-          limit.throwIfAborted();
-          const details = await ask(id, limit);
+          const details = limit.aborted ? {} : await ask(id, limit);
           if (details === undefined) continue;
-          known.set(id, details);
+          if (!limit.aborted) known.set(id, details);
           answers.set(id, details);
         } catch {
-          failed += 1;
           answers.set(id, {});
+          if (signal.aborted) continue;
+          failures += 1;
+          failed.set(id, Date.now());
         }
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     signal.throwIfAborted();
-    if (failed > 0) log.warn('runtime.details', { runtime, failed, running: running.length });
+    if (failures > 0) log.warn('runtime.details', { runtime, failed: failures, running: running.length });
     return answers;
   };
 }
