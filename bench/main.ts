@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { armed } from './armed.ts';
+import { counter } from './counter.ts';
 import { events } from './events.ts';
 import { type Measurement, renderTable, type SummedFigure, summarise } from './figures.ts';
 import { limit } from './limit.ts';
@@ -14,7 +15,7 @@ import { endAll } from './owned.ts';
 import { installation } from './plain.ts';
 import { tokens } from './tokens.ts';
 
-const MEASUREMENTS: readonly Measurement[] = [armed, events, limit, listProbes, memory, tokens];
+const MEASUREMENTS: readonly Measurement[] = [armed, events, counter, limit, listProbes, memory, tokens];
 
 interface Measured {
   readonly title: string;

@@ -22,7 +22,6 @@ export interface Points {
 
 /** Finds attach points in tracefs, in the kernel's list of symbols and in its types, all below `root`. */
 export function createPoints(root: string, types: KernelTypes): Points {
-  const proc = join(root, 'proc');
   const known = new Map<string, readonly Point[]>();
   let kept = 0;
   let modules = '';
@@ -31,7 +30,7 @@ export function createPoints(root: string, types: KernelTypes): Points {
 
   /** Forgets what another set of modules had. */
   function refresh(): void {
-    const loaded = readModules(proc);
+    const loaded = readModules(root);
     if (loaded === modules && kept <= MAX_KEPT_POINTS) return;
     if (loaded !== modules) functions = undefined;
     modules = loaded;
@@ -142,7 +141,7 @@ export function createPoints(root: string, types: KernelTypes): Points {
   /** Functions whose names match, in a module or anywhere. */
   function matchingFunctions(module: string | undefined, glob: string): readonly string[] {
     if (!isName(glob, /^[\w.*$]+$/) || (module !== undefined && !isName(module, /^[\w*]+$/))) return [];
-    const names = functions?.deref() ?? { text: `\n${[...readFunctions(proc)].join('\n')}\n` };
+    const names = functions?.deref() ?? { text: `\n${[...readFunctions(root)].join('\n')}\n` };
     functions = new WeakRef(names);
     const found: string[] = [];
     const anchor = glob.split('*').reduce((longest, part) => (part.length > longest.length ? part : longest), '');

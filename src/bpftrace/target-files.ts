@@ -30,8 +30,10 @@ const FIRST_FD = 9;
 
 /**
  * The files of a program's user probes: those of a target are opened here, since bpftrace's sandbox and mount namespace
- * hide them, and are handed over as descriptors 9, 10, …; those of the node go by their paths. To be disposed once bpftrace
- * is started. Throws `target.no_file`.
+ * hide them, and are handed over as descriptors 9, 10, …; those of the node go by their paths. A probe belongs to the inode
+ * behind, which containers of one image share, so it fires for all of them. USDT needs no pid: the kernel itself counts up
+ * the semaphore of every process that has the file mapped (kernel/events/uprobes.c, ref_ctr_offset). To be disposed once
+ * bpftrace is started. Throws `target.no_file`.
  */
 export function openFiles({ attachPoints, files }: Pick<PrintedProgram, 'attachPoints' | 'files'>): OpenFiles {
   if (files.length === 0) return { ...noFiles, paths: targetFilesOf(attachPoints) };

@@ -40,8 +40,9 @@ export function verdictOf(ending: Ending): { state: Verdict; reason: Reason } {
   const ended = ending.cause === undefined && !ending.mayEnd;
   if (child.signal !== undefined || ended) return { state: 'interrupted', reason: 'killed' };
   // Its own exit() may come just before our signal: then nobody prints the marker, and all that was queued is out. In a
-  // full buffer the marker can be lost instead.
-  const cause = !ending.endMarker && ending.mayEnd && counts.lostReported === 0 ? undefined : ending.cause;
+  // full buffer the marker can be lost instead, which matters where nobody counted what was lost with it.
+  const isKnown = counts.seen !== undefined || counts.lostReported === 0;
+  const cause = !ending.endMarker && ending.mayEnd && isKnown ? undefined : ending.cause;
   if (cause !== undefined && !ending.endMarker) return { state: 'interrupted', reason: 'no_end_marker' };
 
   const inTime = cause === undefined || cause === 'over' || cause === 'deadline';

@@ -889,16 +889,14 @@ const STATEMENTS: readonly Entry[] = [
   {
     name: '#include',
     signature: '#include <path>',
-    summary: 'Would add a C header; kernel types are known without it.',
+    summary: 'Left out for headers of the kernel, whose types are known; any other header is refused.',
     example: '#include <linux/sched.h>\nbegin { print(1); }',
-    refused: 'it reads any file of the node',
   },
   {
     name: '#define',
     signature: '#define NAME value',
-    summary: 'Would replace words in the program; write a macro instead.',
+    summary: 'Gives a number a name; for anything else write a macro.',
     example: '#define ONE 1\nbegin { print(ONE); }',
-    refused: 'it changes the program after it was checked',
   },
 ];
 

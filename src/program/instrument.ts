@@ -9,6 +9,7 @@ import {
   mapExpressions,
   nodesOf,
   type Probe,
+  pointName,
   probeNodes,
   type Statement,
   type Tree,
@@ -368,9 +369,13 @@ const allOf = (conditions: readonly (Expression | undefined)[]): Expression | un
 
 // ------------------------------------------------------------------------------------------------------ control counts
 
-/** One probe for each of the caller's attach points, so that each counts for itself. */
+/** One probe for each rule: for each of the caller's attach points, and for each file in which one is. */
 function byPoint(probe: Probe): readonly Probe[] {
-  const groups = Map.groupBy(probe.points, ({ span, text }) => span?.start ?? text);
+  const written = ({ span, text }: AttachPoint) => `${span?.start} ${text}`;
+  const times = Map.groupBy(probe.points, written);
+  const groups = Map.groupBy(probe.points, (point) =>
+    (times.get(written(point))?.length ?? 0) > 1 ? pointName(point) : (point.span?.start ?? point.text),
+  );
   return [...groups.values()].map((points) => ({ ...probe, points }));
 }
 

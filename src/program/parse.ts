@@ -273,7 +273,9 @@ function createParser(source: string, whose: 'caller' | 'ours') {
   }
 
   function refuseDepth(root: Block | Expression): void {
-    const deep = deeperThan(root, MAX_DEPTH);
+    const { start: from = 0, end = 0 } = root.span ?? {};
+    // Each level is a character at least.
+    const deep = end - from > MAX_DEPTH ? deeperThan(root, MAX_DEPTH) : undefined;
     if (!deep) return;
     const start = deep.span?.start ?? 0;
     throw refused(readToken(source, start).text, source, start, `more than ${MAX_DEPTH} operators are in a row`);
@@ -396,6 +398,9 @@ function createParser(source: string, whose: 'caller' | 'ours') {
     const { start, text } = take();
     const keyword = text as Definition['keyword'];
     const called = name('a name');
+    // bpftrace takes the first brace behind the keyword, even one in a comment.
+    if (/\/[/*]/.test(source.slice(start, peek().start)))
+      throw refused(text, source, start, 'a definition has no comment before its brace');
     const members = between('{', 'definition', '}', () => (keyword === 'enum' ? enumerators() : structMembers()));
     const packed = is('__attribute__') && attribute();
     maybe(';');

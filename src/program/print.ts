@@ -39,36 +39,44 @@ export function printTree(tree: Tree): Printed {
   }
   for (const macro of tree.macros) print.macro(macro);
   for (const probe of tree.probes) print.probe(probe);
-  return { text: out.text(), placeOf: out.placeOf };
+  return out.printed();
 }
 
 /** Writes one expression, as it stands in a printed program. */
 export function printExpression(expression: Expression): string {
   const out = createWriter();
   printer(out).expression(expression);
-  return out.text();
+  return out.printed().text;
 }
 
 type Writer = ReturnType<typeof createWriter>;
+
+/** A stretch of the printed text, up to the next one: of which piece of the source it is, and where the text of that begins. */
+interface Stretch {
+  readonly start: number;
+  readonly from: number;
+  readonly span: Span | undefined;
+}
 
 function createWriter() {
   const pieces: string[] = [];
   let length = 0;
   let indent = '';
-  let here: Span | undefined;
-  // Where the text of another span begins, in order.
-  const starts: number[] = [];
-  const spans: (Span | undefined)[] = [];
+  const stretches: Stretch[] = [{ start: 0, from: 0, span: undefined }];
 
   function write(text: string): void {
     pieces.push(text);
     length += text.length;
   }
 
-  function mark(span: Span | undefined): void {
-    here = span;
-    starts.push(length);
-    spans.push(span);
+  function stretchAt(offset: number): Stretch | undefined {
+    let [low, high] = [0, stretches.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((stretches[middle]?.start ?? 0) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return stretches[low - 1];
   }
 
   return {
@@ -92,22 +100,24 @@ function createWriter() {
     },
     /** All that `print` writes is of `span`, but for what has a span of its own. */
     within(span: Span | undefined, print: () => void): void {
-      const outer = here;
-      mark(span);
+      const outer = stretches.at(-1);
+      stretches.push({ start: length, from: length, span });
       print();
-      mark(outer);
+      stretches.push({ start: length, from: outer?.from ?? 0, span: outer?.span });
     },
-    text: (): string => pieces.join(''),
-    placeOf(printed: Position, source: string): Position | undefined {
-      const offset = offsetOf(pieces.join(''), printed);
-      let [low, high] = [0, starts.length];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if ((starts[middle] ?? 0) <= offset) low = middle + 1;
-        else high = middle;
-      }
-      const span = spans[low - 1];
-      return span && positionAt(source, span.start);
+    printed(): Printed {
+      const text = pieces.join('');
+      return {
+        text,
+        placeOf(printed, source) {
+          const offset = offsetOf(text, printed);
+          const { from = 0, span } = stretchAt(offset) ?? {};
+          if (!span) return undefined;
+          // To the letter where the caller wrote it in the same way, else to the begin of what it is a part of.
+          const same = source.startsWith(text.slice(from, offset), span.start);
+          return positionAt(source, same ? span.start + offset - from : span.start);
+        },
+      };
     },
   };
 }
@@ -149,7 +159,10 @@ function printer(out: Writer) {
     within(span, () => {
       write(`${keyword} ${name} `);
       braced(() => {
-        for (const member of members) line(`${member}${keyword === 'enum' ? ',' : ';'}`);
+        for (const [i, member] of members.entries()) {
+          const comma = i < members.length - 1 ? ',' : '';
+          line(`${member}${keyword === 'enum' ? comma : ';'}`);
+        }
       });
       line(packed ? ' __attribute__((packed));' : ';');
     });

@@ -11,8 +11,10 @@ export interface Cgroups {
   /** In which hierarchy targets are compared: that of cgroup v2 wherever it is mounted, else that of v1's memory controller. */
   readonly hierarchy: 'v2' | 'v1_memory';
   folderOf(path: string): string;
-  /** Every path with all below it, parents first. */
-  paths(): Iterable<string>;
+  pathIn(folder: string): string;
+  /** A cgroup with every one below it, parents first; nothing when it is gone. */
+  paths(from?: string): Iterable<string>;
+  children(path: string): readonly string[];
   exists(path: string): boolean;
   /** Undefined when there is no such cgroup. */
   groupOf(path: string): ScopeGroup | undefined;
@@ -69,7 +71,9 @@ export async function findCgroups({ hostRoot, ownLevel }: CgroupOptions): Promis
   return {
     hierarchy: v2 ? 'v2' : 'v1_memory',
     folderOf: tree.folderOf,
+    pathIn: tree.pathIn,
     paths: tree.paths,
+    children: (path) => foldersIn(tree.folderOf(path)).map((name) => (path === '/' ? `/${name}` : `${path}/${name}`)),
     exists: (path) => isFolder(tree.folderOf(path)),
     groupOf: (path) => groupIn(tree, path),
     ioGroupOf(path) {
@@ -123,10 +127,7 @@ function widest(mounts: readonly Mount[], hostRoot: string): Mount | undefined {
 
 // ---------------------------------------------------------------------------------------------------------------- tree
 
-interface Tree {
-  folderOf(path: string): string;
-  paths(): Iterable<string>;
-}
+type Tree = Pick<Cgroups, 'folderOf' | 'pathIn' | 'paths'>;
 
 function createTree({ root, point }: Mount): Tree {
   const top = isAbove(root) || root === '/' ? '' : root;
@@ -136,14 +137,15 @@ function createTree({ root, point }: Mount): Tree {
   };
   return {
     folderOf,
-    *paths() {
+    pathIn: (folder) => top + folder.slice(point.length) || '/',
+    *paths(from = top) {
       let left = MAX_FOLDERS;
-      const waiting = [{ path: top, depth: 0 }];
+      const waiting = isFolder(folderOf(from || '/')) ? [{ path: from === '/' ? '' : from, depth: 0 }] : [];
       for (let at = waiting.pop(); at !== undefined && left-- > 0; at = waiting.pop()) {
         const { path, depth } = at;
-        yield path === '' ? '/' : path;
+        yield path || '/';
         if (depth < MAX_DEPTH) {
-          for (const name of foldersIn(folderOf(path === '' ? '/' : path)).reverse()) {
+          for (const name of foldersIn(folderOf(path || '/')).reverse()) {
             waiting.push({ path: `${path}/${name}`, depth: depth + 1 });
           }
         }

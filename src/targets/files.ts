@@ -99,9 +99,7 @@ function pidsOf({ kind, containers, cgroups: folders }: ResolvedTarget, deps: Fi
       pid !== undefined && processes.startTicks(pid) === startTicks ? [pid] : [],
     );
   }
-  const wanted = new Set(folders);
-  const paths = [...cgroups.paths()].filter((path) => wanted.has(cgroups.folderOf(path)));
-  const pids = paths.flatMap((path) => cgroups.processes(path)).filter((pid) => pid > 0);
+  const pids = folders.flatMap((folder) => cgroups.processes(cgroups.pathIn(folder))).filter((pid) => pid > 0);
   return pids.slice(0, MAX_PROCESSES);
 }
 
@@ -135,14 +133,17 @@ async function mappedFiles(pids: readonly number[], { folder, namespace }: Proce
       if (found.has(key)) continue;
       found.set(key, {
         name: inside.slice(inside.lastIndexOf('/') + 1),
-        // A file that was replaced or moved is still at hand by its mapping.
-        find: () =>
-          (path === inside ? fileIn(`${folder}/${pid}/root`, path) : undefined) ??
-          `${folder}/${pid}/map_files/${range}`,
+        find: () => openable(fileIn(`${folder}/${pid}/root`, inside), `${folder}/${pid}/map_files/${range}`),
       });
     }
   }
   return [...found.values()];
+}
+
+/** By its path, which lives longer than the mapping, unless another file is there by now or the process sees no such path. */
+function openable(path: string | undefined, mapping: string): string | undefined {
+  const mapped = inodeOf(mapping);
+  return path !== undefined && (mapped === undefined || inodeOf(path) === mapped) ? path : mapped && mapping;
 }
 
 // --------------------------------------------------------------------------------------------------------------- roots

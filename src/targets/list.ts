@@ -4,7 +4,7 @@ import type { Cgroups } from './cgroups.ts';
 import type { Processes } from './processes.ts';
 import { containerSelector, ownerOf, podName, podSelector, sandboxNote, workloadName } from './resolve.ts';
 import type { Row } from './row-ids.ts';
-import { isUnitText } from './selector.ts';
+import { isOwnerKind, isUnitText } from './selector.ts';
 import { isOver, type Pod, type Snapshot } from './snapshot.ts';
 
 /** How many processes are looked at when processes are asked for. */
@@ -164,7 +164,9 @@ function containerRow(container: Container, pod: Pod | undefined, { cgroups }: L
 }
 
 function workloadRows(pods: readonly Pod[], deps: ListDependencies): readonly Candidate[] {
-  const owned = pods.flatMap((pod) => (pod.owner && pod.name !== '' ? [{ pod, owner: pod.owner }] : []));
+  const owned = pods.flatMap((pod) =>
+    pod.owner && pod.name !== '' && isOwnerKind(pod.owner.kind) ? [{ pod, owner: pod.owner }] : [],
+  );
   const groups = Map.groupBy(owned, ({ pod, owner }) => workloadName(pod.namespace, owner));
   return [...groups].flatMap(([selector, members]) => {
     const [first] = members;

@@ -35,9 +35,8 @@ export async function lookAt(target: ResolvedTarget, deps: LookDependencies): Pr
 /** The cgroups of a target as they are now, without those that are gone. */
 function pathsOf({ scope, cgroups: folders }: ResolvedTarget, cgroups: Cgroups): readonly string[] {
   const prefix = scope?.namePrefix;
-  if (prefix !== undefined) return [...cgroups.paths()].filter((path) => path.startsWith(`/${prefix}`));
-  const wanted = new Set(folders);
-  return wanted.size === 0 ? [] : [...cgroups.paths()].filter((path) => wanted.has(cgroups.folderOf(path)));
+  if (prefix !== undefined) return cgroups.children('/').filter((path) => path.startsWith(`/${prefix}`));
+  return folders.map(cgroups.pathIn).filter(cgroups.exists);
 }
 
 function pidsOf({ kind }: ResolvedTarget, paths: readonly string[], { cgroups, processes }: LookDependencies) {
@@ -53,15 +52,14 @@ function livingOf({ containers }: ResolvedTarget, processes: Processes): readonl
 async function containersOf(target: ResolvedTarget, paths: readonly string[], deps: LookDependencies) {
   if (target.kind === 'process' || target.kind === 'node') return [];
   const { cgroups, processes } = deps;
-  const below = [...cgroups.paths()].filter((path) =>
-    paths.some((outer) => path === outer || path.startsWith(`${outer === '/' ? '' : outer}/`)),
-  );
-  const ids = below.flatMap((path) => {
-    const found = recognise(path);
-    if (found === undefined || found.runtime === SYSTEMD) return [];
-    const pids = cgroups.processes(path);
-    return pids.length > 0 && !isPause(pids, processes) ? [found.id] : [];
-  });
+  const ids = paths
+    .flatMap((path) => [...cgroups.paths(path)])
+    .flatMap((path) => {
+      const found = recognise(path);
+      if (found === undefined || found.runtime === SYSTEMD) return [];
+      const pids = cgroups.processes(path);
+      return pids.length > 0 && !isPause(pids, processes) ? [found.id] : [];
+    });
   // A container in a cgroup that bears no id is known by what was found when the target was resolved.
   const unnamed = target.containers.filter(({ id, cgroup }) => !ids.includes(id) && paths.includes(cgroup ?? ''));
   const known = new Map([...target.containers, ...unnamed].map((each) => [each.id, labelOf(target, each)]));

@@ -11,6 +11,8 @@ export interface Processes {
   startedMs(startTicks: bigint): number | undefined;
   /** What the process calls itself: hostile text. */
   comm(pid: number): string | undefined;
+  /** The process that a thread's number belongs to; its own for a process. */
+  leaderOf(pid: number): number | undefined;
   namespace(pid: number, kind: 'net' | 'mnt' | 'pid'): bigint | undefined;
   /** True when pid numbers of this /proc are those of the kernel's first pid namespace, as programs see them. */
   readonly initialPids: boolean;
@@ -54,6 +56,10 @@ export function createProcesses(hostRoot: string): Processes {
       return Number.isNaN(bootMs) ? undefined : bootMs + (Number(startTicks) * 1_000) / TICKS_PER_SECOND;
     },
     comm: (pid) => text(pid, 'comm')?.replace(/\n$/, ''),
+    leaderOf(pid) {
+      const leader = /^Tgid:\s*(\d+)$/m.exec(text(pid, 'status') ?? '')?.[1];
+      return leader === undefined ? undefined : Number(leader);
+    },
     namespace,
     get initialPids() {
       return nodeNamespace('pid') === INITIAL_PID_NAMESPACE;

@@ -5,7 +5,7 @@ import type { Container, PodSource, ResolvedTarget, ScopeTarget, Visible } from 
 import type { Cgroups } from './cgroups.ts';
 import type { Processes } from './processes.ts';
 import { podUidIn } from './runtimes/cgroupfs.ts';
-import { isContainerText, type NamedSelector, quoted } from './selector.ts';
+import { isContainerText, isOwnerKind, type NamedSelector, quoted } from './selector.ts';
 import { isOver, type Pod, type Snapshot } from './snapshot.ts';
 
 /** Above this many, candidates are counted and not named. */
@@ -163,8 +163,11 @@ function findContainer(text: string, deps: ResolveDependencies): { container: Co
 function podTarget(pod: Pod, deps: ResolveDependencies): ResolvedTarget {
   const name = podName(pod);
   const spot = spotOf(pod, deps.cgroups);
-  if (spot === undefined) throw goneOf(pod);
-  const netns = netnsOf(pod.containers, pod.facts?.hostNetwork, deps);
+  if (spot === undefined) {
+    if (pod.containers.some((each) => isOnlyInV1(each, deps))) throw onlyInV1(`The pod ${name}`);
+    throw goneOf(pod);
+  }
+  const netns = netnsOf([...pod.containers, ...pod.sandboxes], pod.facts?.hostNetwork, deps);
   return {
     kind: 'pod',
     name,
@@ -187,6 +190,7 @@ function containerTarget(container: Container, pod: Pod | undefined, deps: Resol
   if (isOver(container)) throw gone(`The container ${quoted(container.name)}${where} has finished.`);
   const group = container.cgroup === undefined ? undefined : deps.cgroups.groupOf(container.cgroup);
   if (group === undefined || container.cgroup === undefined) {
+    if (isOnlyInV1(container, deps)) throw onlyInV1(`The container ${quoted(container.name)}${where}`);
     throw gone(`The container ${quoted(container.name)}${where} has no cgroup on this node now.`);
   }
   const netns = netnsOf([container], pod?.facts?.hostNetwork, deps);
@@ -199,7 +203,7 @@ function containerTarget(container: Container, pod: Pod | undefined, deps: Resol
     scope: {
       groups: [group],
       ...(netns !== undefined && { netns }),
-      ...ioGroupsOf([container.cgroup], deps.cgroups),
+      ...besideGroups([container.cgroup], deps.cgroups),
     },
     cgroups: [deps.cgroups.folderOf(container.cgroup)],
     containers: [container],
@@ -219,28 +223,36 @@ function workloadTarget(name: string, pods: readonly Pod[], deps: ResolveDepende
   const [first] = placed;
   if (first === undefined) throw gone(`No pod of ${name} has a running container on the node ${deps.nodeName}.`);
   const containers = placed.flatMap(({ pod }) => pod.containers.filter((each) => !isOver(each)));
-  const whole: ScopeTarget =
-    placed.length === 1
-      ? first.spot.scope
-      : {
-          groups: placed.flatMap(({ spot }) => spot.eachGroup),
-          ioGroups: placed.flatMap(({ spot }) => spot.scope.ioGroups ?? []),
-        };
-  const { ioGroups = [], ...scope } = whole;
-  const netns = placed.length === 1 ? netnsOf(containers, first.pod.facts?.hostNetwork, deps) : undefined;
+  const isOne = placed.length === 1;
+  const scope = isOne ? first.spot.scope : sumOf(placed, deps.cgroups);
+  const netns = isOne ? netnsOf(containers, first.pod.facts?.hostNetwork, deps) : undefined;
+  const follows = placed.every(({ spot }) => spot.follows && (isOne || spot.scope.namePrefix === undefined));
+  const those = isOne ? 'one pod' : `${placed.length} pods`;
   return {
     kind: 'workload',
     name,
     tier: 'pod',
     ...(first.pod.namespace !== '' && { namespace: first.pod.namespace }),
-    scope: { ...scope, ...(netns !== undefined && { netns }), ...(ioGroups.length > 0 && { ioGroups }) },
+    scope: { ...scope, ...(netns !== undefined && { netns }) },
     cgroups: placed.flatMap(({ spot }) => spot.folders),
     containers,
-    follows: placed.every(({ spot }) => spot.follows),
+    follows,
     notes: [
-      `Covered are the ${placed.length === 1 ? 'one pod' : `${placed.length} pods`} of ${name} that ${placed.length === 1 ? 'runs' : 'run'} on this node now; pods that start later are not.`,
+      `Covered are the ${those} of ${name} that this node runs now; pods that start later are not.`,
+      ...(follows ? [] : ['A container of them that restarts is not covered either.']),
       ...notesOf(containers, name, deps),
     ],
+  };
+}
+
+function sumOf(placed: readonly { readonly pod: Pod; readonly spot: Spot }[], cgroups: Cgroups): ScopeTarget {
+  const ioGroups = placed.flatMap(({ spot }) => spot.scope.ioGroups ?? []);
+  const nested = placed.flatMap(({ spot }) => spot.scope.nested ?? []);
+  const hasIo = placed.every(({ spot }) => spot.scope.ioGroups !== undefined);
+  return {
+    groups: placed.flatMap(({ pod, spot }) => groupsOf(pod, spot, cgroups)),
+    ...(hasIo && { ioGroups }),
+    ...(nested.length > 0 && { nested }),
   };
 }
 
@@ -249,8 +261,14 @@ function processTarget(pid: number, deps: ResolveDependencies): ResolvedTarget {
   const startTicks = processes.startTicks(pid);
   const path = startTicks === undefined ? undefined : cgroups.pathOf(pid);
   const owner = path === undefined ? {} : ownerOf(path, deps.whole);
+  const leader = processes.leaderOf(pid);
   if (startTicks === undefined || path === undefined || !mayKnow(owner.pod, deps)) {
     throw new KerntapError('target.not_found', `There is no process ${pid} on the node ${deps.nodeName}.`);
+  }
+  if (leader !== undefined && leader !== pid) {
+    throw new KerntapError('target.invalid', `${pid} is a thread of the process ${leader}.`, {
+      remedy: `pass pid:${leader}, and keep to the thread by a predicate on tid`,
+    });
   }
   const group = cgroups.groupOf(path);
   if (group === undefined) throw gone(`The process ${pid} has ended.`);
@@ -279,7 +297,7 @@ function processTarget(pid: number, deps: ResolveDependencies): ResolvedTarget {
       groups: [group],
       ...(isAlone && { pids: [pid] }),
       ...(netns !== undefined && { netns }),
-      ...ioGroupsOf([path], cgroups),
+      ...besideGroups([path], cgroups),
     },
     cgroups: [cgroups.folderOf(path)],
     containers: [process],
@@ -315,7 +333,7 @@ function cgroupTarget(path: string, deps: ResolveDependencies): ResolvedTarget {
     name: unit ? `systemd:${unit.name}` : `cgroup:${path}`,
     tier: path === '/' ? 'node' : 'pod',
     ...(owner.pod && owner.pod.namespace !== '' && { namespace: owner.pod.namespace }),
-    scope: { groups: [group], ...(netns !== undefined && { netns }), ...ioGroupsOf([path], cgroups) },
+    scope: { groups: [group], ...(netns !== undefined && { netns }), ...besideGroups([path], cgroups) },
     cgroups: [cgroups.folderOf(path)],
     containers: inside,
     follows: true,
@@ -390,38 +408,55 @@ function addressTarget(address: string, deps: ResolveDependencies): ResolvedTarg
 
 interface Spot {
   readonly scope: ScopeTarget;
-  /** The same without a prefix, for several pods at once. */
-  readonly eachGroup: readonly ScopeGroup[];
   readonly folders: readonly string[];
   /** True when a container that starts later is in it. */
   readonly follows: boolean;
 }
 
 /** Where a pod is now; undefined when nothing of it runs. */
-function spotOf({ place, containers }: Pod, cgroups: Cgroups): Spot | undefined {
-  const paths = containers.flatMap((each) => (isOver(each) || each.cgroup === undefined ? [] : [each.cgroup]));
-  const own = paths.flatMap((path) => {
-    const group = cgroups.groupOf(path);
-    return group === undefined ? [] : [{ path, group }];
-  });
-  const folders = own.map(({ path }) => cgroups.folderOf(path));
-  const eachGroup = own.map(({ group }) => group);
-  if (place && 'path' in place) {
-    const group = cgroups.groupOf(place.path);
-    if (group === undefined) return undefined;
-    const scope = { groups: [group], ...ioGroupsOf([place.path], cgroups) };
-    return { scope, eachGroup: [group], folders: [cgroups.folderOf(place.path)], follows: true };
+function spotOf(pod: Pod, cgroups: Cgroups): Spot | undefined {
+  const { place } = pod;
+  if (place === undefined || 'path' in place) {
+    const paths = place ? [place.path] : livePaths(pod);
+    const groups = paths.flatMap((path) => cgroups.groupOf(path) ?? []);
+    if (groups.length === 0) return undefined;
+    const scope = { groups, ...besideGroups(paths, cgroups) };
+    return { scope, folders: paths.map(cgroups.folderOf), follows: place !== undefined };
   }
-  if (own.length === 0) return undefined;
-  return place
-    ? { scope: { groups: [], namePrefix: place.prefix }, eachGroup, folders, follows: true }
-    : { scope: { groups: eachGroup, ...ioGroupsOf(paths, cgroups) }, eachGroup, folders, follows: false };
+  const paths = cgroups.children('/').filter((path) => path.startsWith(`/${place.prefix}`));
+  if (paths.length === 0) return undefined;
+  const { nested = [] } = besideGroups(paths, cgroups);
+  return {
+    scope: { groups: [], namePrefix: place.prefix, nested: [...idsOf(paths, cgroups), ...nested] },
+    folders: paths.map(cgroups.folderOf),
+    follows: true,
+  };
 }
 
-function ioGroupsOf(paths: readonly string[], cgroups: Cgroups): Pick<ScopeTarget, 'ioGroups'> {
-  const groups = paths.flatMap((path) => cgroups.ioGroupOf(path) ?? []);
-  return groups.length > 0 && groups.length === paths.length ? { ioGroups: groups } : {};
+/** The same for several pods at once, where no prefix can be told: those are their containers of now. */
+function groupsOf(pod: Pod, { scope }: Spot, cgroups: Cgroups): readonly ScopeGroup[] {
+  return scope.namePrefix === undefined ? scope.groups : livePaths(pod).flatMap((path) => cgroups.groupOf(path) ?? []);
 }
+
+const livePaths = ({ containers }: Pod): readonly string[] =>
+  containers.flatMap((each) => (isOver(each) ? [] : (each.cgroup ?? [])));
+
+/** What goes with the groups of these cgroups: their ids in the hierarchy of the io controller, and all below them. */
+function besideGroups(paths: readonly string[], cgroups: Cgroups): Pick<ScopeTarget, 'ioGroups' | 'nested'> {
+  const ioGroups = paths.flatMap((path) => cgroups.ioGroupOf(path) ?? []);
+  const nested = paths.flatMap((path) => idsBelow(path, cgroups));
+  return {
+    ...(ioGroups.length > 0 && ioGroups.length === paths.length && { ioGroups }),
+    ...(nested.length > 0 && { nested }),
+  };
+}
+
+const idsOf = (paths: readonly string[], cgroups: Cgroups): readonly bigint[] =>
+  paths.flatMap((path) => cgroups.groupOf(path)?.id ?? []);
+
+/** None for the root: all of a node is more than a set of ids is for. */
+const idsBelow = (path: string, cgroups: Cgroups): readonly bigint[] =>
+  path === '/' ? [] : idsOf([...cgroups.paths(path)].slice(1), cgroups);
 
 /** The network namespace that all of them have, unless it is the node's. */
 function netnsOf(
@@ -488,10 +523,9 @@ const listed = (names: readonly string[]): string => {
 };
 const PLAIN = /^[\w./:=@-]{1,200}$/;
 
-function notFound(what: string, wanted: string, names: readonly string[], { sources }: Snapshot): KerntapError {
+function notFound(what: string, wanted: string, names: readonly string[], { silent }: Snapshot): KerntapError {
   const closest = nearest(wanted, new Set(names));
-  const unasked = sources.filter((source) => /did not answer/.test(source));
-  const but = unasked.length > 0 ? ` (${unasked.join(', ')})` : '';
+  const but = silent.length > 0 ? ` (${silent.join(', ')})` : '';
   return new KerntapError(
     'target.not_found',
     closest.length > 0 ? `${what}${but}; the closest names are ${listed(closest)}.` : `${what}${but}.`,
@@ -501,8 +535,8 @@ function notFound(what: string, wanted: string, names: readonly string[], { sour
 function noWorkload(named: string, of: string, namespace: string, deps: ResolveDependencies): KerntapError {
   const { snapshot, nodeName } = deps;
   const known = snapshot.pods
-    .filter((pod) => pod.owner !== undefined && pod.name !== '')
-    .flatMap((pod) => (pod.owner ? [workloadName(pod.namespace, pod.owner)] : []));
+    .filter((pod) => pod.name !== '')
+    .flatMap((pod) => (pod.owner && isOwnerKind(pod.owner.kind) ? [workloadName(pod.namespace, pod.owner)] : []));
   const blind =
     snapshot.pods.some(({ owner }) => owner === undefined) && snapshot.sources.includes('no Kubernetes API');
   const why = blind ? ' that is known here; without the Kubernetes API few owners and labels are' : '';
@@ -511,6 +545,15 @@ function noWorkload(named: string, of: string, namespace: string, deps: ResolveD
 
 const ambiguous = (named: string, candidates: readonly string[]) =>
   new KerntapError('target.ambiguous', `${quoted(named)} may mean ${listed(candidates)}.`);
+
+/** True where a runtime makes cgroups in the hierarchies of v1 alone, and its containers are in the root of v2. */
+const isOnlyInV1 = ({ pid, cgroup }: Container, { cgroups }: ResolveDependencies): boolean =>
+  cgroup === undefined && pid !== undefined && cgroups.hierarchy === 'v2' && cgroups.pathOf(pid) === '/';
+
+const onlyInV1 = (what: string) =>
+  new KerntapError('target.unsupported', `${what} has no cgroup of its own in the hierarchy of cgroup v2.`, {
+    remedy: 'let its runtime use cgroup v2, as runc does from 1.0 also on hybrid hosts; pid:N finds one process of it',
+  });
 
 const gone = (sentence: string) => new KerntapError('target.gone', sentence);
 

@@ -127,6 +127,9 @@ export function canonicalAddress(text: string): string | undefined {
   return [high, low].flatMap((part) => [Number.parseInt(part, 16) >> 8, Number.parseInt(part, 16) & 255]).join('.');
 }
 
+/** Whether there is a form for workloads of this kind: a pod may also belong to a ReplicaSet alone, or to its node. */
+export const isOwnerKind = (kind: string): boolean => Object.values<string>(OWNERS).includes(kind);
+
 /** Whether `container:` takes it. */
 export const isContainerText = (text: string): boolean => ID.test(text);
 

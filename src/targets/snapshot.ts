@@ -3,6 +3,7 @@ import type { Container, PodFacts, PodSource, Runtime, Visible } from '../trace/
 import type { Cgroups } from './cgroups.ts';
 import type { Processes } from './processes.ts';
 import { isSandbox, podUidIn, SYSTEMD } from './runtimes/cgroupfs.ts';
+import { RuntimeError } from './runtimes/runtime-error.ts';
 
 /** A pod of this node, from all that know of it. `namespace` and `name` are empty where only its cgroup is known. */
 export interface Pod {
@@ -12,8 +13,9 @@ export interface Pod {
   readonly facts?: PodFacts;
   readonly labels: Readonly<Record<string, string>>;
   readonly owner?: { readonly kind: string; readonly name: string };
-  /** Without the one that holds its namespaces. */
   readonly containers: readonly Container[];
+  /** What only holds its namespaces. */
+  readonly sandboxes: readonly Container[];
   readonly place?: Place;
 }
 
@@ -28,6 +30,8 @@ export interface Snapshot {
   readonly units: readonly Container[];
   /** Where this is from, and what did not answer. */
   readonly sources: readonly string[];
+  /** Only the latter. */
+  readonly silent: readonly string[];
 }
 
 export interface SnapshotSources {
@@ -58,9 +62,10 @@ export function createSnapshots({ runtimes, pods, processes, log, runtimeMs }: S
       containers: merged.filter((each) => each.pod === undefined && each.runtime !== SYSTEMD && !isSandbox(each)),
       units: merged.filter(({ runtime }) => runtime === SYSTEMD),
       sources: [
-        ...answers.flatMap(({ source }) => source ?? []),
+        ...answers.flatMap(({ source, silent }) => source ?? silent ?? []),
         api ? `Kubernetes API, ${ageOf(api.asOfMs)}` : 'no Kubernetes API',
       ],
+      silent: answers.flatMap(({ silent }) => silent ?? []),
     };
   };
 }
@@ -73,6 +78,7 @@ export function visibleOf(snapshot: Snapshot, visible: Visible): Snapshot {
     containers: outside ? snapshot.containers : [],
     units: outside ? snapshot.units : [],
     sources: snapshot.sources,
+    silent: snapshot.silent,
   };
 }
 
@@ -89,15 +95,17 @@ const ageOf = (asOfMs: number): string => {
 interface Answer {
   readonly containers: readonly Container[];
   readonly source?: string;
+  /** Why there is none, of a runtime that is there. */
+  readonly silent?: string;
 }
 
 function createAsker(runtime: Runtime, runtimeMs: number, log: Log): (signal: AbortSignal) => Promise<Answer> {
   let isFound = false;
   let pauseUntilMs = 0;
-  let lastSaid: string | undefined;
+  let silent: string | undefined;
 
   return async (signal) => {
-    if (Date.now() < pauseUntilMs) return { containers: [], ...(lastSaid !== undefined && { source: lastSaid }) };
+    if (Date.now() < pauseUntilMs) return { containers: [], ...(silent !== undefined && { silent }) };
     const limit = AbortSignal.timeout(runtimeMs);
     const ask = async () => {
       isFound ||= await runtime.detect();
@@ -105,7 +113,7 @@ function createAsker(runtime: Runtime, runtimeMs: number, log: Log): (signal: Ab
     };
     try {
       const containers = await orAborted(ask(), AbortSignal.any([signal, limit]));
-      lastSaid = undefined;
+      silent = undefined;
       if (containers !== undefined) return { containers, source: `runtime ${runtime.name}` };
       pauseUntilMs = Date.now() + PAUSE_MS;
       return { containers: [] };
@@ -113,10 +121,12 @@ function createAsker(runtime: Runtime, runtimeMs: number, log: Log): (signal: Ab
       signal.throwIfAborted();
       log.warn('targets.runtime', { runtime: runtime.name, why: error instanceof Error ? error.message : 'unknown' });
       if (limit.aborted) pauseUntilMs = Date.now() + PAUSE_MS;
-      lastSaid = limit.aborted
+      silent = limit.aborted
         ? `runtime ${runtime.name} did not answer within ${runtimeMs / 1_000} s`
-        : `runtime ${runtime.name} did not answer`;
-      return { containers: [], source: lastSaid };
+        : error instanceof RuntimeError
+          ? error.message.replace(/\.$/, '')
+          : `runtime ${runtime.name} did not answer`;
+      return { containers: [], silent };
     }
   };
 }
@@ -143,16 +153,20 @@ function mergeContainers(containers: readonly Container[]): readonly Container[]
   return [...merged.values()];
 }
 
-const join = (first: Container, later: Container): Container => {
+function join(first: Container, later: Container): Container {
+  // A pid and its start are those of one process, and taken together.
+  const { pid, startTicks, ...rest } = later;
+  const isWithout = first.pid === undefined && pid !== undefined && startTicks !== undefined;
   const pod = first.pod?.name ? first.pod : (later.pod ?? first.pod);
   return {
-    ...later,
+    ...rest,
+    ...(isWithout && { pid, startTicks }),
     ...first,
     labels: { ...later.labels, ...first.labels },
     ...(pod && { pod }),
     ...(later.cgroup !== undefined && { cgroup: later.cgroup }),
   };
-};
+}
 
 /** Drops what is not true any more: a pid that is another process by now, a cgroup that is gone. */
 function verify(container: Container, cgroups: Cgroups, processes: Processes): Container {
@@ -160,7 +174,7 @@ function verify(container: Container, cgroups: Cgroups, processes: Processes): C
   const started = pid === undefined ? undefined : processes.startTicks(pid);
   const isSame = started !== undefined && (startTicks === undefined || startTicks === started);
   const path = isUsable(cgroup) ? cgroup : pid !== undefined && isSame ? cgroups.pathOf(pid) : undefined;
-  const lives = path !== undefined && cgroups.exists(path);
+  const lives = isUsable(path) && cgroups.exists(path);
   return {
     ...rest,
     ...(isSame && pid !== undefined && { pid, startTicks: started }),
@@ -182,7 +196,7 @@ function groupPods(containers: readonly Container[], facts: readonly PodFacts[],
   );
   const groups = Map.groupBy(
     containers.filter(({ pod }) => pod !== undefined),
-    ({ pod }) => pod?.uid ?? '',
+    ({ pod }) => pod?.uid || `${pod?.namespace}/${pod?.name}`,
   );
   const pods = [...groups].map(([uid, members]) => {
     const known = factsByUid.get(uid) ?? members.map(({ id }) => factsById.get(id)).find((pod) => pod !== undefined);
@@ -199,6 +213,8 @@ function podOf(uid: string, members: readonly Container[], facts: PodFacts | und
   const labels = Object.assign({}, ...members.map((member) => member.labels), facts?.labels);
   const owner = facts?.owner ?? ownerByLabels(name, labels);
   const place = placeOf(uid, members, cgroups);
+  // Where a runtime names what is in the pod, that which it does not name is no container of the pod.
+  const holds = (member: Container) => isSandbox(member) || (named !== undefined && !member.pod?.name);
   return {
     namespace,
     name,
@@ -207,9 +223,9 @@ function podOf(uid: string, members: readonly Container[], facts: PodFacts | und
     ...(facts && { facts }),
     ...(owner && { owner }),
     ...(place && { place }),
-    // Where a runtime names what is in the pod, that which it does not name is no container of the pod.
+    sandboxes: members.filter(holds),
     containers: members
-      .filter((member) => !isSandbox(member) && (named === undefined || member.pod?.name))
+      .filter((member) => !holds(member))
       .map((member) => {
         const known = facts?.containers.find(({ id }) => id === member.id);
         const isUnnamed = member.name === member.id.slice(0, 12);

@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createFunctionNames } from '../../src/bpftrace/functions.ts';
 import { type Chain, environmentOf, renderChain } from '../../src/bpftrace/launch.ts';
 import { createOwnFolder } from '../../src/bpftrace/own-folder.ts';
 import { requirePrivileges } from '../../src/bpftrace/privilege.ts';
@@ -123,33 +122,6 @@ describe("a server's own folder", () => {
     mkdirSync(runDir);
     spawnSync('chmod', ['777', runDir]);
     expect(() => createOwnFolder(runDir, () => {})).toThrow(expect.objectContaining({ code: 'start.data' }));
-  });
-});
-
-describe('the names of functions', () => {
-  test('are written again, in the same file, when modules have come or gone, and only then', () => {
-    using folder = temporaryFolder();
-    const [path, modules, kallsyms] = ['functions', 'modules', 'kallsyms'].map((name) => join(folder.path, name));
-    if (path === undefined || modules === undefined || kallsyms === undefined) throw new Error('unreachable');
-    const names = createFunctionNames(path, folder.path);
-    const written = () => readFileSync(path, 'utf8');
-    writeFileSync(kallsyms, '0000000000000000 T do_exit\n0000000000000000 D jiffies\n');
-    names.refresh();
-    expect(written()).toBe('do_exit\n'); // a kernel without modules
-    const { ino } = statSync(path);
-
-    writeFileSync(kallsyms, '0000000000000000 T do_exit\n0000000000000000 t nfs_open\t[nfs]\n');
-    names.refresh();
-    expect(written()).toBe('do_exit\n');
-    writeFileSync(modules, 'nfs 16384 0 - Live 0x0000000000000000\n');
-    names.refresh();
-    expect(written()).toBe('do_exit\nnfs_open\n');
-
-    rmSync(kallsyms);
-    writeFileSync(modules, 'nfs 16384 7 - Live 0x0000000000000000\n');
-    names.refresh();
-    expect(written()).toBe('do_exit\nnfs_open\n'); // it is only used more
-    expect(statSync(path).ino).toBe(ino);
   });
 });
 

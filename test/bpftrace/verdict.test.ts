@@ -56,6 +56,11 @@ describe('the verdict of a run', () => {
       { mayEnd: true, endMarker: false, counts: { ...counts, lostReported: 1 } },
       'interrupted no_end_marker',
     ],
+    [
+      'the same, but what was lost is counted',
+      { mayEnd: true, endMarker: false, counts: { ...counts, lostReported: 1, seen: 1 } },
+      'complete exit',
+    ],
     ['it ended in order, but not by itself', { cause: undefined, endMarker: false }, 'interrupted killed'],
     ['somebody killed it', { cause: undefined, endMarker: false, child: killedBy('SIGKILL') }, 'interrupted killed'],
     ['it crashed', { cause: undefined, endMarker: false, child: killedBy('SIGSEGV') }, 'failed crashed'],

@@ -48,7 +48,7 @@ describe('help', () => {
 
 describe('what cannot start says so in one sentence with a remedy, and exits with 78', () => {
   test.each<[string, string[], string]>([
-    ['an unknown command', ['trace'], 'There is no command "trace"; there are: serve, run, check'],
+    ['an unknown command', ['trace'], 'There is no command "trace"; there are: serve, run, targets, check'],
     ['an unknown option', ['serve', '--port', '1'], "Unknown option '--port'. See kerntap serve --help."],
     ['an option of another command', ['run', '--listen', 'x'], "Unknown option '--listen'. See kerntap run --help."],
     ['a wrong value', ['serve', '--listen', 'here'], '--listen is "here": must be HOST:PORT'],

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createFunctionNames } from '../../src/bpftrace/functions.ts';
@@ -76,9 +77,12 @@ export async function traceScoped(
     void ended.then(() => reject(new Error(`bpftrace ended: ${errors}\n${text}`)));
   });
   child.stdin.end(text);
-  const stop = async () => {
-    child.kill('SIGINT');
+  const end = async () => {
+    if (child.pid !== undefined && child.exitCode === null) signal(innermost(child.pid), 'SIGINT');
     await ended;
+  };
+  const stop = async () => {
+    await end();
     folder[Symbol.dispose]();
   };
   try {
@@ -91,12 +95,25 @@ export async function traceScoped(
     text,
     rules,
     async maps() {
-      child.kill('SIGINT');
-      await ended;
+      await end();
       return maps;
     },
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** The process at the end of a chain of only children: bpftrace itself, when a command started it. */
+function innermost(pid: number): number {
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return child === undefined ? pid : innermost(Number(child));
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // ended by itself
+  }
 }
 
 export interface Script extends AsyncDisposable {

@@ -165,6 +165,42 @@ describe('control counts', () => {
     expect(flat(text)).toMatch(/interval:s:1 \/.*@__kt_all_0.*\/ \{ @ = 1; \} interval:s:2 \/.*@__kt_all_1/);
   });
 
+  test('of an attach point that is in several files are those of each', () => {
+    const source = 'uprobe:libc:malloc { @ = 1; }';
+    const tree = parseTree(source);
+    const probes = tree.probes.map((probe) => ({
+      ...probe,
+      points: probe.points.flatMap((point) =>
+        [9, 10].map((fd) => ({ ...point, parts: [`/proc/self/fd/${fd}`, 'malloc'] })),
+      ),
+    }));
+    const { counters } = toPrinted(
+      { source, attachPoints: [] },
+      { tree: { ...tree, probes }, rules: [rule(1, 1), rule(1, 1)] },
+      { ...preset, control: true },
+    );
+    expect(counters).toEqual(['all_0', 'in_0', 'all_1', 'in_1']);
+  });
+
+  test('of a wildcard that became several points of one owner are those of all', () => {
+    const source = 'tracepoint:sched:* { @ = 1; }';
+    const tree = parseTree(source);
+    const named = (...names: string[]) =>
+      tree.probes.map((probe) => ({
+        ...probe,
+        points: probe.points.flatMap((point) =>
+          names.map((name) => ({ ...point, parts: ['sched', name], text: `tracepoint:sched:${name}` })),
+        ),
+      }));
+    const { counters, text } = toPrinted(
+      { source, attachPoints: [] },
+      { tree: { ...tree, probes: [...named('a', 'b'), ...named('c')] }, rules: [rule(1, 1), rule(1, 1)] },
+      { ...preset, control: true },
+    );
+    expect(counters).toEqual(['all_0', 'in_0', 'all_1', 'in_1']);
+    expect(flat(text)).toMatch(/tracepoint:sched:a, ?tracepoint:sched:b.*all_0.*tracepoint:sched:c.*all_1/);
+  });
+
   test('are kept for no probe without a rule, and never for begin and end', () => {
     expect(control('interval:s:1 { @ = 1; }', []).counters).toEqual([]);
     expect(control('begin { @ = 1; }', [rule(1, 1)]).counters).toEqual([]);

@@ -5,9 +5,11 @@ import { positionAt } from '../../src/program/lexer.ts';
 import { numberOf } from '../../src/program/literals.ts';
 import { parseExpression, parseProbes, parseTree } from '../../src/program/parse.ts';
 import { printExpression, printTree } from '../../src/program/print.ts';
+import { parseProgram } from '../../src/program/program.ts';
 import { childrenOf, nodesOf, probeNodes } from '../../src/program/tree.ts';
 import { SEEDS } from '../fixtures/programs/seeds.ts';
 import { forAll } from '../helpers/for-all.ts';
+import { CHECKS, unlessRefused } from '../helpers/program-checks.ts';
 import { mutated, programs } from '../helpers/program-grammar.ts';
 
 const printed = (source: string): string => printTree(parseTree(source)).text;
@@ -271,32 +273,20 @@ test.each<[string, bigint | undefined]>([
 });
 
 describe('of 20,000 programs that were made up', () => {
-  /** Checks a program that is read, and tells whether it was. */
-  function holds(source: string): boolean {
-    let tree: ReturnType<typeof parseTree>;
-    try {
-      tree = parseTree(source);
-    } catch (error) {
-      if (!(error instanceof KerntapError)) throw error;
-      return false;
-    }
-    const once = printTree(tree).text;
-    const again = parseTree(once);
-    if (printTree(again).text !== once) expect.fail(`it is printed in two ways:\n${source}\n${once}`);
-    return true;
-  }
-
-  test('each is read or refused, and what is printed is printed again as it is', () => {
+  test('each is read or refused; what is read is printed in one way, and scoped at every probe when it is admitted', () => {
     let read = 0;
     const check = (source: string) => {
-      if (holds(source)) read++;
+      const program = unlessRefused(() => parseProgram(source));
+      if (!program) return;
+      read++;
+      for (const holds of CHECKS) holds(program);
     };
     forAll(programs, check, 10_000);
     expect(read).toBeGreaterThan(9_000);
     read = 0;
     forAll(mutated, check, 10_000);
     expect(read).toBeGreaterThan(2_000);
-  });
+  }, 180_000);
 
   test('the nodes of each lie within their parents', () => {
     const check = (source: string) => {

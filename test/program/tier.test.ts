@@ -1,8 +1,12 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KerntapError } from '../../src/errors.ts';
-import { parseProgram } from '../../src/program/program.ts';
+import { type Program, parseProgram } from '../../src/program/program.ts';
 import { POD_REMEDIES, REMEDIES } from '../../src/program/tier/remedies.ts';
 import { refuseForAll, tierOf } from '../../src/program/tier.ts';
+import { type AnyNode, probeNodes } from '../../src/program/tree.ts';
+import { forAll } from '../helpers/for-all.ts';
+import { mutated, programs } from '../helpers/program-grammar.ts';
 
 /** What a program reaches beyond a pod, as it stands in the text. */
 const reaches = (source: string): readonly string[] =>
@@ -134,9 +138,30 @@ describe('the right to a pod is not enough for', () => {
     [
       'a whole structure',
       'tracepoint:sock:inet_sock_set_state { print(((struct sock *)args.skaddr)->__sk_common); }',
-      '(struct sock *)args.skaddr)->__sk_common',
+      '((struct sock *)args.skaddr)->__sk_common',
     ],
     ['behind the end of an array', `${READ} { print(curtask->comm[args.fd]); }`, 'curtask->comm[args.fd]'],
+    ['what is behind the end of a text', `${READ} { printf("%rx", buf(comm, 64)); }`, '64'],
+    ['what is next to a text', `${READ} { print(memcmp(curtask->comm, "x", 64)); }`, 'curtask->comm'],
+    [
+      'the bytes of a call in a newer kernel',
+      'tracepoint:syscalls:sys_enter_write { print(args.__buf_val); }',
+      'args.__buf_val',
+    ],
+    ['the function of an unknown module', 'kprobe:other:vfs_read { @ = count(); }', 'kprobe:other:vfs_read'],
+    [
+      'one of several macros',
+      `macro m($x) { $x } macro m(x) { curtask->real_parent } ${READ} { $v = 1; print(m($v)); }`,
+      'm($v)',
+    ],
+    ['a pointer in a tuple', `${READ} { $t = (curtask, 1); print($t.0->comm); }`, '$t.0->comm'],
+    ['a pointer in a record', `${READ} { $t = (a = curtask, b = 1); print($t.a->comm); }`, '$t.a->comm'],
+    ['a pointer that was moved', `${READ} { $t = curtask; $t += 1; print($t->comm); }`, '$t->comm'],
+    [
+      'a pointer that is one of two',
+      `${READ} { print((pid ? curtask : args.buf)->comm); }`,
+      '(pid ? curtask : args.buf)->comm',
+    ],
     ['an unlisted function', 'kprobe:d_path { @ = count(); }', 'kprobe:d_path'],
     ['a listed one with an offset', 'kprobe:vfs_read+4 { @ = count(); }', 'kprobe:vfs_read+4'],
     ['an argument without a type', 'kprobe:do_sys_openat2 { print(str(arg1)); }', 'arg1'],
@@ -397,4 +422,36 @@ test('a program that would take minutes to follow needs node rights at once', ()
 
   const names = Array.from({ length: 600 }, (_, i) => `$v${i} = $v${i + 1};`).join(' ');
   expect(tierOf(parseProgram(`${READ} { ${names} $v600 = args.buf; print(str($v0)); }`)).tier).toBe('node');
+});
+
+/** What no program of the pod tier holds, wherever it stands; macros aside, since one that is not used harms nobody. */
+const NEVER = (node: AnyNode): boolean =>
+  (node.kind === 'unary' && (node.operator === '*' || node.operator === '&')) ||
+  node.kind === 'positional' ||
+  node.kind === 'while' ||
+  (node.kind === 'name' && /^(?:ctx|ppid|pcomm)$/.test(node.name)) ||
+  (node.kind === 'call' && /^(?:kaddr|percpu_kaddr|uaddr|kptr|uptr|reg|ppid|pcomm|debugf)$/.test(node.callee)) ||
+  (node.kind === 'cast' && node.type.pointers > 1);
+
+test('any program that can be read is judged, and none of the pod tier holds what may lead anywhere', () => {
+  let taken = 0;
+  forAll(
+    fc.oneof(programs, mutated),
+    (source) => {
+      let program: Program;
+      try {
+        program = parseProgram(source);
+        refuseForAll(program);
+      } catch (error) {
+        expect(error).toBeInstanceOf(KerntapError);
+        return;
+      }
+      if (tierOf(program).tier === 'node') return;
+      taken++;
+      const found = program.tree.probes.flatMap((probe) => [...probeNodes(probe)]).filter(NEVER);
+      expect(found, source).toEqual([]);
+    },
+    2_000,
+  );
+  expect(taken).toBeGreaterThan(20);
 });

@@ -1,12 +1,17 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
+import { createFunctionNames } from '../../src/bpftrace/functions.ts';
 import { KerntapError } from '../../src/errors.ts';
 import { parseProgram } from '../../src/program/program.ts';
 import { rowOf } from '../../src/program/scope/table.ts';
+import { POD_REMEDIES, REMEDIES } from '../../src/program/tier/remedies.ts';
 import { refuseForAll, tierOf } from '../../src/program/tier.ts';
-import { pointName, type Tree } from '../../src/program/tree.ts';
-import { projectRoot } from '../helpers/machine.ts';
+import { nodesOf, pointName, type Tree } from '../../src/program/tree.ts';
+import { bpftraceCommand, canTrace, projectRoot } from '../helpers/machine.ts';
+import { scopeHere } from '../helpers/scoped-trace.ts';
 
 const AGENTS = join(projectRoot, 'test/fixtures/agent-programs');
 /** Where the package of bpftrace has its tools. They are read here and never copied. */
@@ -27,13 +32,19 @@ const withoutNames = (reason: string): string =>
     .replace(/`[^`]+`/g, 'it')
     .replace(/; perhaps .*/, '');
 
-/** A probe that the scope finds no owner for. Packets are told by what a probe hands over, before its name counts. */
+/**
+ * Why the scope finds no owner for a probe, by its name. Packets are told by what a probe hands over, before its name counts,
+ * and a probe whose predicate asks for a key is told by who stored it.
+ */
 function unowned({ probes }: Tree): string | undefined {
-  for (const { points } of probes)
-    for (const point of points) {
-      const row = rowOf({ name: pointName(point) });
-      if (row?.class === 'N' && point.parts[0] !== 'net') return row.why;
-    }
+  for (const { points, predicate } of probes) {
+    const isKeyed = predicate !== undefined && [...nodesOf(predicate)].some(({ kind }) => kind === 'map');
+    const rows = isKeyed
+      ? []
+      : points.filter(({ parts }) => parts[0] !== 'net').map((point) => rowOf({ name: pointName(point) }));
+    const row = rows.find((one) => one?.class === 'N');
+    if (row) return row.why;
+  }
   return undefined;
 }
 
@@ -85,7 +96,8 @@ const render = (agents: readonly Verdict[], tools: readonly Verdict[]): string =
 
 [Two rights](scoping.md) decide what a caller may run. With the right to a pod, a program may read what its own probes hand over
 and what leads from there to the same task, socket, packet, request or file. With node rights it may be all that kerntap reads.
-What stays refused acts on the node, reads its files, or cannot be bounded.
+What stays refused acts on the node, reads its files, or cannot be bounded. A probe that the [scope](scoping.md) finds no owner for
+needs node rights, too; how many these are beside the ones below depends on the kernel.
 
 These figures are counted by \`test/real/acceptance.test.ts\` and written by it (\`npx vitest run test/real/acceptance.test.ts -u\`).
 The agents' programs are in \`test/fixtures/agent-programs\`, one for a symptom; they were written before the rules were. Some are
@@ -126,3 +138,44 @@ test.skipIf(!existsSync(TOOLS))("docs/acceptance.md has the figures, also of bpf
   expect(share(inSome(tools), tools)).toBeGreaterThanOrEqual(95);
   await expect(render(AGENT_VERDICTS, tools)).toMatchFileSnapshot(join(projectRoot, 'docs/acceptance.md'));
 });
+
+test.skipIf(!canTrace)(
+  'the scope of this kernel finds an owner for most of what the right to a pod takes [needs root and BPF]',
+  async () => {
+    const target = { groups: [{ id: 7n, level: 3 }], netns: 7n, ioGroups: [{ id: 8n, level: 3 }] };
+    const refused: string[] = [];
+    for (const { name } of inPod(AGENT_VERDICTS)) {
+      const source = readFileSync(join(AGENTS, `${name}.bt`), 'utf8');
+      await scopeHere(source, target).catch((error: unknown) => {
+        expect(error, name).toMatchObject({ code: expect.stringMatching(/^program\.(?:unscoped|too_many_probes)$/) });
+        refused.push(name);
+      });
+    }
+    expect(share(refused, AGENT_VERDICTS)).toBeLessThan(10);
+  },
+  300_000,
+);
+
+const folder = mkdtempSync(join(tmpdir(), 'kerntap-acceptance-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test.skipIf(!canTrace)(
+  'bpftrace takes every program that a refusal tells to write instead [needs root and BPF]',
+  () => {
+    // Functions of the kernel are looked up in this list, so that programs compile also where they cannot be attached.
+    const functions = join(folder, 'functions');
+    createFunctionNames(functions).refresh();
+    const [file = 'bpftrace', ...first] = bpftraceCommand;
+    const compile = (input: string) =>
+      spawnSync(file, [...first, '--traceable-functions', functions, '--mode', 'codegen', '-'], {
+        input,
+        encoding: 'utf8',
+      });
+    const refused = [...Object.values(POD_REMEDIES), ...Object.values(REMEDIES)]
+      .map(({ example }) => ({ example, ran: compile(example) }))
+      .filter(({ ran }) => ran.status !== 0)
+      .map(({ example, ran }) => `${example}: ${/^.*ERROR.*$/m.exec(ran.stderr)?.[0] ?? ran.status}`);
+    expect(refused).toEqual([]);
+  },
+  300_000,
+);

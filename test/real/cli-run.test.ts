@@ -22,7 +22,7 @@ const run = (args: readonly string[], invocation: Invocation = {}) =>
 describe.skipIf(!canTrace)('kerntap run [needs root and BPF]', () => {
   test('prints a table with an account, and no tools that only a model could call', async () => {
     const { code, stdout, stderr } = await run(['--rows', '1', '-e', MAPS]);
-    expect(stdout).toMatch(/^program on node \(\S+\), \d+\.\d s from \S+, run \S+, complete .*, 0 reported lost$/m);
+    expect(stdout).toMatch(/^program on node \(\S+\), \d+\.\d s from \S+, run \S+, complete .*, 0 lost$/m);
     expect(stdout).toContain('@one: 1 of 2 rows\n');
     expect(stdout).toContain('\n  a,b\n');
     expect(stdout).toMatch(/^account: 1 event kept/m);
@@ -73,21 +73,21 @@ describe.skipIf(!canTrace)('kerntap run [needs root and BPF]', () => {
   });
 
   test('a program that cannot run fails with 1, and the answer says why', async () => {
-    const program = 'begin { @ = nosuch(1); }';
+    const program = 'tracepoint:syscalls:sys_enter_openat { @ = args.nosuch; }';
     const { code, stdout, stderr } = await run(['-e', program]);
-    expect(stdout).toMatch(/^program\.invalid: 1:13: .*nosuch/);
+    expect(stdout).toMatch(/^program\.invalid: 1:\d+: .*nosuch/);
     expect(stdout).toContain(program);
     expect(stderr).toBe('');
     expect(code).toBe(1);
 
     const asCsv = await run(['-f', 'csv', '-e', program]);
     expect(asCsv).toMatchObject({ code: 1, stdout: '' });
-    expect(asCsv.stderr).toMatch(/^program\.invalid: 1:13: .*nosuch/);
+    expect(asCsv.stderr).toMatch(/^program\.invalid: 1:\d+: .*nosuch/);
   });
 
   test.each([
     ['', 'The program is empty.'],
-    ['#include <linux/fs.h>\nbegin { }', 'include'],
+    ['#include "/etc/passwd"\nbegin { }', 'include'],
     ['begin { /* open', 'comment'],
   ])('%j is refused before anything is started', async (program, why) => {
     const { code, stdout, stderr } = await run(['-'], { input: program });

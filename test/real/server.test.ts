@@ -54,7 +54,7 @@ describe.skipIf(!canTrace)('the tools of a server [needs root and BPF]', () => {
       expect(told).toEqual([...new Set(told)].toSorted((a, b) => a - b));
 
       const stopped = await client.call('manage_runs', { action: 'stop', run_id });
-      expect(stopped.text).toMatch(/truncated \(.*stopped.*\), 0 reported lost$/m);
+      expect(stopped.text).toMatch(/truncated \(.*stopped.*\), 0 lost$/m);
       expect(stopped.isError).toBe(false);
       const run = runJson(await client.call('get_result', { run_id, section: '@ticks', format: 'json' }));
       expect(run).toMatchObject({ state: 'truncated', reason: 'stopped', probes: { asked: 1, attached: 1 } });
@@ -109,11 +109,10 @@ describe.skipIf(!canTrace)('the tools of a server [needs root and BPF]', () => {
       seen += tracesOf(server.pid).length;
     }, 10);
     const good = await exec({ program: TICKS, check: true });
-    const bad = await exec({ program: 'begin {\n  @n = cuont(); }', check: true });
+    const bad = await exec({ program: 'begin {\n  @n = count();\n  @n = "x"; }', check: true });
     clearInterval(watch);
     expect(good).toMatchObject({ isError: false, text: expect.stringMatching(/^ok: .*Nothing was attached/) });
-    expect(bad).toMatchObject({ isError: true, text: expect.stringMatching(/^program\.invalid: 2:8: .*'cuont'/) });
-    expect(bad.text).toMatch(/did you mean: count/i);
+    expect(bad).toMatchObject({ isError: true, text: expect.stringMatching(/^program\.invalid: 3:\d+: .*@n/) });
     expect(bad.text).toContain('Nothing was attached');
     expect(seen).toBe(0);
   });

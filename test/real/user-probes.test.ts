@@ -21,13 +21,14 @@ interface Probed extends AsyncDisposable {
 /** A process whose root folder is an overlay of its own over the folder `lower`, in its own mount namespace. */
 async function startInOverlay(lower: string): Promise<Probed> {
   const folder = temporaryFolder();
-  const script = `cd "$1" && mount -t tmpfs none . && mkdir up work root &&
-    mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/up,workdir=$1/work" root && echo ready && exec chroot root /app`;
+  const script = `mount -t tmpfs none "$1" && cd "$1" && mkdir up work root &&
+    mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/up,workdir=$1/work" root && exec chroot root /app`;
   const args = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', folder.path, lower];
   const child = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const line = () => new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-  await line();
+  child.stdin.write('0\n'); // once it answers, it is what runs
+  await Promise.race([line(), ended.then(() => Promise.reject(new Error('the program ended at once')))]);
   if (child.pid === undefined) throw new Error('the program could not be started');
   return {
     pid: child.pid,
@@ -83,7 +84,7 @@ describe.skipIf(!canTrace)('probes in the programs of a container', () => {
     await using probed = await startInOverlay(lower);
     const { rows, diagnostics } = await counted(program, probed, () => probed.call(250));
     expect(diagnostics).toEqual([]);
-    expect(rows).toEqual([[BigInt(calls)]]);
+    expect(rows).toEqual([[calls]]);
   });
 
   test('a file that two containers share fires for both, and the scope keeps the other one out [needs root and BPF]', async () => {
@@ -97,12 +98,12 @@ describe.skipIf(!canTrace)('probes in the programs of a container', () => {
       await Promise.all([probed.call(100), decoy.call(7)]);
     };
     const program = 'uprobe:/proc/self/fd/9:probed_one { @ = count(); }';
-    expect((await counted(program, probed, work)).rows).toEqual([[107n]]);
+    expect((await counted(program, probed, work)).rows).toEqual([[107]]);
 
     const { id, level } = cgroups.group('pod');
     const group = 'curtask->cgroups->dfl_cgrp';
     const scope = `${group}->level >= ${level} && ${group}->ancestors[${level}]->kn->id == ${id}`;
-    expect((await counted(program, probed, work, scope)).rows).toEqual([[100n]]);
+    expect((await counted(program, probed, work, scope)).rows).toEqual([[100]]);
   });
 
   test('a program that is for its owner alone is refused with that reason [needs root and BPF]', async () => {

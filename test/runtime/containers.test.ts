@@ -36,7 +36,7 @@ const leftOvers = () => [
   ...readdirSync('/proc').filter(
     (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(`${runsFolder}/${process.pid}-`),
   ),
-  ...Object.keys(networkInterfaces()).filter((name) => name.startsWith('kt')),
+  ...Object.keys(networkInterfaces()).filter((name) => name.startsWith(`kt${process.pid}-`)),
 ];
 
 function commandOf(pid: string): string {

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { RuntimeError } from '../../src/targets/runtimes/runtime-error.ts';
 import type { Container, TargetFilter, TargetResolver } from '../../src/trace/ports.ts';
 import { api, container, createFakeHost, type FakeHost, facts, idOf, knows, UID, UID_ } from './fake-host.ts';
 
@@ -51,6 +52,11 @@ describe('a pod', () => {
       expect(found).toMatchObject({ kind: 'pod', name: 'shop/web-0', tier: 'pod', namespace: 'shop', follows: true });
       expect(found.scope?.groups).toEqual([{ id: idAt(host, own), level }]);
       expect(found.scope?.netns).toBe(4026532100n);
+      expect(found.scope?.nested?.toSorted()).toEqual(
+        Object.values(ids)
+          .map((id) => idAt(host, path(id)))
+          .toSorted(),
+      );
       expect(found.cgroups).toEqual([host.folderOf(own)]);
       expect(found.containers.map(({ name }) => name)).toEqual(['app', 'proxy']);
       expect(found.notes).toEqual(layout === 'v1' ? [expect.stringContaining('cgroup v1 only')] : []);
@@ -67,7 +73,7 @@ describe('a pod', () => {
       namePrefix: `kubepods-burstable-pod${UID_}.slice:cri-containerd:`,
     });
     expect(found.follows).toBe(true);
-    expect(found.cgroups).toEqual([host.folderOf(LAYOUT_3(ids.app)), host.folderOf(LAYOUT_3(ids.proxy))]);
+    expect(found.cgroups).toEqual([ids.app, ids.proxy, ids.pause].map((id) => host.folderOf(LAYOUT_3(id))));
 
     host.cgroup(LAYOUT_3(idOf('c9')), [{ pid: 190 }]);
     expect((await targets.look(found)).processes).toBe(5);
@@ -102,7 +108,7 @@ describe('a pod', () => {
     host.remove(LAYOUT_2(ids.app));
     host.remove(LAYOUT_2(ids.proxy));
     const found = await targets.resolve('shop/web-0', signal);
-    expect(found).toMatchObject({ containers: [], follows: true });
+    expect(found).toMatchObject({ containers: [], follows: true, scope: { netns: 4026532100n } });
     expect(found.scope?.groups).toEqual([{ id: idAt(host, `/kubepods/burstable/pod${UID}`), level: 3 }]);
 
     host.remove(`/kubepods/burstable/pod${UID}`);
@@ -249,6 +255,32 @@ describe('a container', () => {
     await expect(targets.resolve('container:db', signal)).rejects.toMatchObject({ code: 'target.gone' });
   });
 
+  test('that a runtime names and the file system shows has the pid and start of one process', async () => {
+    using host = createFakeHost();
+    host.cgroup(`/docker/${idOf('dd')}`, [{ pid: 31 }, { pid: 30 }]);
+    const named = container({ runtime: 'docker', id: idOf('dd'), name: 'db', pid: 30 });
+    const targets = host.targets({ runtimes: [knows('docker', () => [named])] });
+    const [found] = (await targets.resolve('container:db', signal)).containers;
+    expect(found).toMatchObject({ runtime: 'docker', pid: 30, startTicks: 1_030n, cgroup: `/docker/${idOf('dd')}` });
+  });
+
+  test('that is in no cgroup of its own, or in that of v1 alone, is never taken for the root', async () => {
+    using host = createFakeHost({ layout: 'hybrid' });
+    host.cgroup('', [{ pid: 30 }]);
+    const named = container({
+      runtime: 'docker',
+      id: idOf('dd'),
+      name: 'db',
+      pid: 30,
+      cgroup: `/docker/${idOf('dd')}`,
+    });
+    const targets = host.targets({ runtimes: [knows('docker', () => [named])] });
+    await expect(targets.resolve('container:db', signal)).rejects.toMatchObject({
+      code: 'target.unsupported',
+      message: 'The container "db" has no cgroup of its own in the hierarchy of cgroup v2.',
+    });
+  });
+
   test('that goes between two looks is gone', async () => {
     using host = createFakeHost();
     const { targets, one } = shop(host);
@@ -306,11 +338,29 @@ describe('a workload', () => {
       ]);
       expect(found.scope).not.toHaveProperty('netns');
       expect(found.notes).toEqual([
-        `Covered are the 2 pods of ${selector} that run on this node now; pods that start later are not.`,
+        `Covered are the 2 pods of ${selector} that this node runs now; pods that start later are not.`,
       ]);
       expect((await targets.look(found)).containers.map(({ name }) => name)).toContain('web-5d4f8c-bbbbb/proxy');
     },
   );
+
+  test('with a pod that has no cgroup of its own is its containers as they are now, and says so', async () => {
+    using host = createFakeHost();
+    const owner = { 'pod-template-hash': '5d4f8c' };
+    const one = pod(host, LAYOUT_3, { name: 'web-5d4f8c-aaaaa' });
+    const two = pod(host, (id) => `/kubepods/pod${OTHER}/${id}`, { uid: OTHER, name: 'web-5d4f8c-bbbbb', first: 200 });
+    const known = [...one.known, ...two.known].map((each) => ({ ...each, labels: owner }));
+    const targets = host.targets({ runtimes: [knows('containerd', () => known)] });
+    const found = await targets.resolve('shop/deployment:web', signal);
+    expect(found.scope).not.toHaveProperty('namePrefix');
+    expect(found.scope?.groups).toEqual([
+      { id: idAt(host, LAYOUT_3(one.ids.app)), level: 1 },
+      { id: idAt(host, LAYOUT_3(one.ids.proxy)), level: 1 },
+      { id: idAt(host, `/kubepods/pod${OTHER}`), level: 2 },
+    ]);
+    expect(found.follows).toBe(false);
+    expect(found.notes.at(-1)).toBe('A container of them that restarts is not covered either.');
+  });
 
   test('is known without the API where its labels are', async () => {
     using host = createFakeHost();
@@ -353,6 +403,16 @@ describe('a process', () => {
     using host = createFakeHost();
     host.cgroup('', [{ pid: 5 }]);
     expect(await host.targets().resolve('pid:5', signal)).toMatchObject({ tier: 'node' });
+  });
+
+  test('is not one of its threads', async () => {
+    using host = createFakeHost();
+    host.cgroup('/a', [{ pid: 5 }, { pid: 6 }]);
+    host.write('proc/6/status', 'Name:\tx\nTgid:\t5\nPid:\t6\n');
+    await expect(host.targets().resolve('pid:6', signal)).rejects.toMatchObject({
+      code: 'target.invalid',
+      message: '6 is a thread of the process 5.',
+    });
   });
 
   test('where pid numbers are not the kernel’s is its whole cgroup, and says so', async () => {
@@ -566,19 +626,23 @@ describe('a runtime', () => {
     using host = createFakeHost();
     pod(host, LAYOUT_2);
     const broken = knows('docker', () => Promise.reject(new Error('closed in the middle of an answer')));
+    const faulty = knows('podman', () => Promise.reject(new RuntimeError('podman at /x answered with rubbish.')));
     const hanging = knows('cri', () => new Promise(() => {}));
-    const targets = host.targets({ runtimes: [broken, hanging], runtimeMs: 100 });
+    const targets = host.targets({ runtimes: [broken, faulty, hanging], runtimeMs: 100 });
     for (const _again of [1, 2]) {
       const page = await list(targets);
       expect(page.sources).toEqual([
         'runtime docker did not answer',
+        'podman at /x answered with rubbish',
         'runtime cri did not answer within 0.1 s',
         'runtime cgroupfs',
         'no Kubernetes API',
       ]);
       expect(page.total).toBe(1);
     }
-    await expect(targets.resolve('shop/web-0', signal)).rejects.toThrow(/docker did not answer.*cri did not answer/);
+    await expect(targets.resolve('shop/web-0', signal)).rejects.toThrow(
+      /docker did not answer, podman at .*, runtime cri did not answer/,
+    );
   });
 
   test('that was asked in vain answers when the caller has gone', async () => {
@@ -616,7 +680,13 @@ describe('list_targets', () => {
             limits: {},
           })),
         }),
-        facts({ namespace: 'shop', name: 'late', uid: OTHER, phase: 'Pending' }),
+        facts({
+          namespace: 'shop',
+          name: 'late',
+          uid: OTHER,
+          phase: 'Pending',
+          owner: { kind: 'ReplicaSet', name: 'late' },
+        }),
       ]),
     });
   }

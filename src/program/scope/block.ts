@@ -1,6 +1,7 @@
 import { IO_SET, isBelow, taskBelongs } from './cgroup.ts';
 import { cast, operandOf, parameterOf } from './operand.ts';
 import { type Question, type Rule, unowned } from './rule.ts';
+import { BY_KEY } from './table.ts';
 import { type Translation, toRaw } from './translation.ts';
 
 const BIO = '$__kt_bio';
@@ -11,6 +12,7 @@ export const block: Rule = {
   class: 'B',
   claim(question) {
     const { row, target, kernel } = question;
+    if (row?.class === 'N') return undefined;
     const found = find(question);
     if (found === undefined && row?.class !== 'B') return undefined;
     const knowsCgroup = kernel.cgroups !== 'id_set' && kernel.has('struct bio', 'bi_blkg');
@@ -32,10 +34,7 @@ export const block: Rule = {
           ? 'this kernel does not tell the cgroup of a request'
           : (found && 'why' in found && found.why) || 'the kernel does not tell the types of its arguments';
     if (row === undefined || row.by === 'key') {
-      return unowned(
-        `it runs in whatever is on the CPU, and ${why}`,
-        'a key that an issuing probe stored, in the predicate: /@start[args.dev, args.sector]/',
-      );
+      return unowned(`it runs in whatever is on the CPU, and ${why}`, BY_KEY);
     }
     const predicate = taskBelongs('curtask', target, kernel);
     if (predicate === undefined) return unowned(why);

@@ -78,18 +78,33 @@ const sorted = <Value>(entries: readonly (readonly [string, Value])[]): readonly
 /** Finds the owners of all points that a probe's list stands for. */
 function place(probe: Probe, tree: Tree, request: ScopeRequest): readonly Placed[] {
   const uses = usesOf(probe, tree);
-  return probe.points.map((attach) => {
+  const placed = probe.points.map((attach) => {
     const found = request.points(attach);
-    const points = found.length > 0 ? found : [{ name: pointName(attach), fields: [], parameters: [] }];
     const isMiss = found.length === 0 && LISTED.includes(attach.kind);
+    const points = found.length > 0 ? found : [{ name: pointName(attach), fields: [], parameters: [] }];
     const claimed = points.map((point) => ({ point, claim: claimOf(point, attach.kind, isMiss, uses, request) }));
-    const groups = [...Map.groupBy(claimed, ({ claim }) => JSON.stringify(claim))];
-    const parts = sorted(groups).flatMap(([key, same]) =>
+    const groups = Map.groupBy(claimed, ({ claim }) => keyOfClaim(claim));
+    const parts = sorted([...groups]).flatMap(([key, same]) =>
       same[0] ? [{ key, claim: same[0].claim, points: same.map(({ point }) => point) }] : [],
     );
-    return { probe, attach, parts };
+    return { probe, attach, parts, isMiss };
   });
+  // bpftrace only warns of what is missing, but for a probe that has nothing else.
+  const home = placed
+    .filter(({ isMiss }) => !isMiss)
+    .flatMap(({ parts }) => parts)
+    .find(({ claim }) => claim.class !== 'N' && !claim.translation);
+  return placed.map(({ isMiss, parts, ...one }) => ({
+    ...one,
+    parts: isMiss && home ? parts.map((part) => ({ ...home, points: part.points })) : parts,
+  }));
 }
+
+/** The same for points that can share a probe and a rule. */
+const keyOfClaim = (claim: Claim): string =>
+  JSON.stringify(
+    claim.class === 'N' ? [claim.class, claim.why] : [claim.class, claim.owner, claim.predicate, claim.translation],
+  );
 
 /** What the node does not have is for bpftrace to say, with the nearest names; until then it counts the current task. */
 function claimOf(point: Point, kind: string, isMiss: boolean, uses: Uses, { target, kernel }: ScopeRequest): Claim {
@@ -120,7 +135,7 @@ function withKeys(placed: readonly Placed[]): readonly Placed[] {
     const keyed: Claim = { class: 'M', owner: `key in ${found.map}`, predicate, notes: [] };
     return {
       ...one,
-      parts: one.parts.map((part) => (isRefused(part) ? { ...part, key: JSON.stringify(keyed), claim: keyed } : part)),
+      parts: one.parts.map((part) => (isRefused(part) ? { ...part, key: keyOfClaim(keyed), claim: keyed } : part)),
     };
   });
 }

@@ -35,10 +35,19 @@ export function keyOf(
   maps: ReadonlySet<string>,
 ): { map: string; key: readonly Expression[] } | undefined {
   for (const node of probeNodes(probe)) {
-    if (node.kind !== 'map' || node.key === undefined || !maps.has(node.name)) continue;
-    if (node.key.every(isOfEvent) && node.key.some(namesArgument)) return { map: node.name, key: node.key };
+    const read = lookUpOf(node);
+    if (read === undefined || !maps.has(read.map)) continue;
+    if (read.key.every(isOfEvent) && read.key.some(namesArgument)) return read;
   }
   return undefined;
+}
+
+/** `@m[KEY]`, `has_key(@m, KEY)`, `delete(@m, KEY)`. */
+function lookUpOf(node: AnyNode): { map: string; key: readonly Expression[] } | undefined {
+  if (node.kind === 'map') return node.key && { map: node.name, key: node.key };
+  if (node.kind !== 'call' || (node.callee !== 'has_key' && node.callee !== 'delete')) return undefined;
+  const [map, key] = node.arguments;
+  return map?.kind === 'map' && map.key === undefined && key ? { map: map.name, key: [key] } : undefined;
 }
 
 const isArgument = (node: AnyNode): boolean =>

@@ -23,7 +23,8 @@ export function operandOf(point: Point, kind: string, type: string): string | un
     return at === undefined ? undefined : cast(type, `arg${at}`);
   }
   const field = point.fields.find((one) => withoutQualifiers(one.type) === `${type} *`);
-  return field && kind !== 'kretprobe' ? cast(type, `args.${field.name}`) : undefined;
+  // Of the very type already: another cast would only be warned of.
+  return field && `args.${field.name}`;
 }
 
 /** How a tracepoint reads a pointer that its format only calls `void *`. */

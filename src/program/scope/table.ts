@@ -19,6 +19,10 @@ const CPU_TIME = 'profile:hz:99, which samples what the target runs';
 const SYSCALLS = 'the tracepoint:syscalls:sys_enter_NAME of the call that causes it';
 const KWORKERS = 'what kernel threads do for the target is not counted';
 
+const NO_BIO = 'the request has given up what tells its cgroup';
+export const BY_KEY =
+  'a key that the issuing probe stored, in the predicate: /@start[args.dev, args.sector]/ or /@start[arg0]/';
+
 const T = (pattern: string, note?: string): Row => ({ pattern, class: 'T', ...(note === undefined ? {} : { note }) });
 const A = (pattern: string, owner: string): Row => ({ pattern, class: 'A', owner });
 const S = (pattern: string): Row => ({ pattern, class: 'S' });
@@ -84,9 +88,12 @@ const ROWS: readonly Row[] = [
   COMPLETES('block:block_rq_complete'),
   COMPLETES('block:block_rq_error'),
   COMPLETES('block:block_rq_requeue'),
-  COMPLETES('block:block_io_done'),
+  N('block:block_io_done', NO_BIO, BY_KEY),
   COMPLETES('block:block_bio_complete'),
   B('block:block_*'),
+  T('writeback:balance_dirty_pages'),
+  T('writeback:writeback_dirty_*'),
+  T('writeback:writeback_mark_inode_dirty'),
   N('writeback:*', 'kernel threads write back for everybody', 'tracepoint:syscalls:sys_enter_fsync'),
   T('ext4:*_file_*', KWORKERS),
   T('ext4:ext4_sync_file_*', KWORKERS),
@@ -148,6 +155,12 @@ const ROWS: readonly Row[] = [
   N('kernel:tick_*', 'interrupts come for the whole CPU', CPU_TIME),
   N('kernel:run_timer*', 'timers fire in whatever runs', SYSCALLS),
   N('kernel:*hrtimer_*', 'timers fire in whatever runs', SYSCALLS),
+  B('kernel:blk_mq_submit_bio'),
+  B('kernel:*blk_account_io_start'),
+  B('kernel:blk_mq_start_request'),
+  B('kernel:submit_bio*'),
+  N('kernel:*blk_mq_end_request*', NO_BIO, BY_KEY),
+  N('kernel:*blk_account_io_done', NO_BIO, BY_KEY),
   N('kernel:process_one_work', 'kernel threads work for everybody', CPU_TIME),
   T('kernel:vfs_*', KWORKERS),
   T('kernel:do_sys_*'),

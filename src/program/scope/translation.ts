@@ -18,20 +18,17 @@ const sock = (at: number) => cast('struct sock', `arg${at}`);
 const request = cast('struct request', 'arg0');
 const bio = (at: number) => cast('struct bio', `arg${at}`);
 
+const PACKET = cast('struct sk_buff', 'arg2');
+const UDP = cast('struct udphdr', `(${PACKET}->head + ${PACKET}->transport_header)`);
+
 const TASK = { comm: `${task(0)}->comm`, pid: `${task(0)}->pid`, prio: `${task(0)}->prio` };
-const PAIR = Object.fromEntries(
-  (
-    [
-      ['src', 0],
-      ['dst', 2],
-    ] as const
-  ).flatMap(([side, at]) => [
-    [`${side}_pid`, `${task(at)}->pid`],
-    [`${side}_tgid`, `${task(at)}->tgid`],
-    [`${side}_ngid`, `${task(at)}->numa_group->gid`],
-    [`${side}_cpu`, `(int32)arg${at + 1}`],
-  ]),
-);
+// The other task may be none at all.
+const PAIR = {
+  src_pid: TASK.pid,
+  src_tgid: `${task(0)}->tgid`,
+  src_cpu: '(int32)arg1',
+  dst_cpu: '(int32)arg3',
+};
 const WOKEN = { ...TASK, target_cpu: `(int32)${task(0)}->thread_info.cpu` };
 const WAITED = { comm: TASK.comm, pid: TASK.pid, delay: 'arg1' };
 const REQUEST = {
@@ -92,8 +89,20 @@ const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     truesize: `${cast('struct sk_buff', 'arg1')}->truesize`,
     sk_rcvbuf: `${sock(0)}->sk_rcvbuf`,
   },
-  'sock:sock_exceed_buf_limit': { allocated: '(int64)arg2', kind: '(int32)arg3' },
-  'udp:udp_fail_queue_rcv_skb': { rc: '(int32)arg0' },
+  'sock:sock_exceed_buf_limit': {
+    name: `${cast('struct proto', 'arg1')}->name`,
+    allocated: '(int64)arg2',
+    kind: '(int32)arg3',
+    rmem_alloc: `${sock(0)}->sk_backlog.rmem_alloc.counter`,
+    wmem_alloc: `${sock(0)}->sk_wmem_alloc.refs.counter`,
+    wmem_queued: `${sock(0)}->sk_wmem_queued`,
+  },
+  'udp:udp_fail_queue_rcv_skb': {
+    rc: '(int32)arg0',
+    family: `${sock(1)}->__sk_common.skc_family`,
+    sport: `bswap(${UDP}->source)`,
+    dport: `bswap(${UDP}->dest)`,
+  },
   'block:block_rq_insert': ISSUED,
   'block:block_rq_issue': ISSUED,
   'block:block_rq_merge': ISSUED,

@@ -29,11 +29,17 @@ export type Rule = (program: Checked) => Iterable<Finding>;
 
 export const renderRemedy = ({ say, example }: Remedy): string => `${say}: ${example}`;
 
-/** A construct in the caller's own words, on one line. */
+/** A construct in the caller's own words, on one line. A node begins inside of the parentheses around its first part. */
 export function wordsOf(source: string, span: Span | undefined, otherwise: string): string {
-  const words = span ? source.slice(span.start, span.end).replace(/\s+/g, ' ').trim() : otherwise;
-  return words.length > 60 ? `${words.slice(0, 59)}…` : words;
+  if (!span) return shortened(otherwise);
+  const words = source.slice(span.start, span.end);
+  const { length: opened } = words.match(/\(/g) ?? [];
+  const { length: closed } = words.match(/\)/g) ?? [];
+  const missing = '('.repeat(Math.max(closed - opened, 0));
+  return shortened(missing + words.replace(/\s+/g, ' ').trim());
 }
+
+const shortened = (words: string): string => (words.length > 60 ? `${words.slice(0, 59)}…` : words);
 
 /** The error for what no tier takes. */
 export function refusal({ source }: Checked, { span, construct, reason, remedy }: Finding): KerntapError {

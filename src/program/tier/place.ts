@@ -78,6 +78,8 @@ function tracepoint(category: string, name: string): Place {
   const isCall = category === 'syscalls';
   const full = `${category}:${name}`;
   const field = (of: string): Kind | undefined => {
+    // Newer kernels hand over the bytes themselves in fields of such names.
+    if (isCall && /^__\w+_val$/.test(of)) return undefined;
     if (isCall) return FIELDS_OF_CALLS.get(of) ?? 'opaque';
     if (OTHER_TASKS.test(of) && full !== 'sched:sched_switch') return undefined;
     // The sender's event, which names the receiver.
@@ -104,7 +106,9 @@ function rawTracepoint(name: string): Place {
   return { ...NOTHING, ownTask: name.startsWith('sys_'), field: () => undefined, argument: (index) => kinds?.[index] };
 }
 
-function kernelFunction(kind: string, name: string): Place | undefined {
+function kernelFunction(kind: string, name: string, module: string): Place | undefined {
+  // Another module may have a function of the same name.
+  if (module !== 'vmlinux' && !name.startsWith(`${module}_`)) return undefined;
   const known = KERNEL_FUNCTIONS.get(name);
   if (known === undefined) return IN_CALLER.test(name) ? { ...NOTHING, argument: () => undefined } : undefined;
   const { parameters, returns } = known;
@@ -119,13 +123,18 @@ function kernelFunction(kind: string, name: string): Place | undefined {
   };
 }
 
+const functionAt = (kind: string, parts: readonly string[]): Place | undefined =>
+  parts.length > 1
+    ? kernelFunction(kind, parts[1] ?? '', parts[0] ?? '')
+    : kernelFunction(kind, parts[0] ?? '', 'vmlinux');
+
 /** Undefined for an attach point that the pod tier does not take. */
 export function placeOf({ kind, parts }: AttachPoint): Place | undefined {
   const [first = '', second = ''] = parts;
   if (kind === 'tracepoint') return tracepoint(first, second);
   if (kind === 'rawtracepoint') return rawTracepoint(parts.at(-1) ?? '');
   if (USER_KINDS.includes(kind) || SAMPLED_KINDS.includes(kind)) return NOTHING;
-  if (FUNCTION_KINDS.includes(kind)) return kernelFunction(kind, parts.at(-1) ?? '');
+  if (FUNCTION_KINDS.includes(kind)) return functionAt(kind, parts);
   if (BARE_KINDS.includes(kind)) return { ...NOTHING, bare: true, ownTask: false };
   return undefined;
 }

@@ -3,6 +3,7 @@ import type { Block, Expression, Probe, Span, Statement, Tree } from '../tree.ts
 import { type Checked, type Finding, type Remedy, wordsOf } from './finding.ts';
 import { GRAPH, type Kind, mayCast } from './graph.ts';
 import { expand, macroOf } from './macros.ts';
+import { FOR_PODS, IN_BARE, MODES, OF_CURRENT, READ_MEMORY, TEXTS, WITH_MODES } from './names.ts';
 import { type Place, placeOf, structureOf } from './place.ts';
 import { POD_REMEDIES as REMEDIES } from './remedies.ts';
 
@@ -74,112 +75,7 @@ function join(left: Kind, right: Kind): Kind {
 const lasting = (kind: Kind): Kind =>
   kind === 'text' || (kind.endsWith(' *') && !kind.startsWith('user ')) ? OPAQUE : kind;
 
-const BY_NAME = new Map(BUILTINS.map((builtin) => [builtin.name, builtin]));
-const FLOWS: ReadonlySet<string> = new Set([
-  'if',
-  'for',
-  'while',
-  'unroll',
-  'let',
-  'macro',
-  'struct',
-  'import',
-  'config =',
-]);
-
-/** What tells of the task that happens to run, and so of a stranger where the event is not that task's. */
-const OF_CURRENT: ReadonlySet<string> = new Set([
-  'ustack',
-  'dw_ustack',
-  'curtask',
-  'uid',
-  'gid',
-  'username',
-  'cgroup',
-  'leader_tid',
-  'leader_comm',
-  'usym',
-]);
-
-/** What a probe that fires by itself may call and ask for. */
-const IN_BARE: ReadonlySet<string> = new Set([
-  ...[
-    'time',
-    'strftime',
-    'nsecs',
-    'elapsed',
-    'print',
-    'printf',
-    'clear',
-    'zero',
-    'exit',
-    'delete',
-    'len',
-    'has_key',
-    'find',
-    'is_scalar',
-  ],
-  ...[
-    'count',
-    'sum',
-    'avg',
-    'min',
-    'max',
-    'stats',
-    'hist',
-    'lhist',
-    'tseries',
-    'ncpus',
-    'strerror',
-    'signal_name',
-    'syscall_name',
-    'jiffies',
-    'ntop',
-    'pton',
-    'bswap',
-  ],
-  ...['assert', 'static_assert', 'fail', 'errorf', 'warnf', 'rand'],
-]);
-
-const TEXTS: ReadonlySet<string> = new Set(['comm', 'func', 'probe', 'probetype', 'username', 'leader_comm']);
-const GIVE_TEXT: ReadonlySet<string> = new Set([
-  'str',
-  'str_concat',
-  'strftime',
-  'strerror',
-  'ntop',
-  'ksym',
-  'usym',
-  'buf',
-  'kstack',
-  'ustack',
-  'syscall_name',
-  'signal_name',
-  'path',
-  'comm',
-  'leader_comm',
-  'join',
-  'cgroup_path',
-]);
-
-/** Functions that read the memory to which their first arguments point, and how many these are. */
-const READ_MEMORY: ReadonlyMap<string, number> = new Map([
-  ...['str', 'buf', 'strlen', 'strcap', 'macaddr'].map((name): [string, number] => [name, 1]),
-  ...['strcontains', 'strstr', 'str_concat', 'memcmp'].map((name): [string, number] => [name, 2]),
-]);
-/** Words that some functions take instead of values. */
-const MODES: ReadonlySet<string> = new Set([
-  'monotonic',
-  'boot',
-  'tai',
-  'sw_tai',
-  'curr_ns',
-  'init',
-  'bpftrace',
-  'perf',
-]);
-const WITH_MODES: ReadonlySet<string> = new Set(['nsecs', 'pid', 'tid', 'kstack', 'ustack', 'dw_ustack']);
-
+const KNOWN = new Set(BUILTINS.map(({ name }) => name));
 const INTEGER = /^u?int(?:8|16|32|64)$|^bool$|^enum /;
 
 /** Kinds whose bytes are the event's own. */
@@ -204,6 +100,12 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
       remedy,
     });
     return REFUSED;
+  }
+
+  /** Where the probe tells what is looked for, the event that has it. */
+  function betterThan(remedy: Remedy): Remedy {
+    if (probe.points.some(({ text }) => /open/.test(text))) return REMEDIES.opens;
+    return probe.points.some(({ text }) => /signal/.test(text)) ? REMEDIES.sent : remedy;
   }
 
   const nameOf = (name: string): string => (name.startsWith('@') ? name : `${owner} ${name}`);
@@ -282,8 +184,10 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
 
   /** What a macro stands for at the place of its call; undefined for what is no call of one. */
   function macroKind(node: Expression, name: string, given: readonly Expression[]): Kind | undefined {
-    if (!tree.macros.some((one) => one.name === name)) return undefined;
-    const macro = macroOf(tree, name, given.length);
+    const { length } = tree.macros.filter((one) => one.name === name);
+    if (length === 0) return undefined;
+    // Of several, bpftrace takes the one whose parameters fit best.
+    const macro = length === 1 ? macroOf(tree, name, given.length) : undefined;
     const body = macro && macroDepth < MAX_MACRO_DEPTH ? expand(macro, given) : undefined;
     if (body === undefined) return refuse(node, 'it does not fit the parameters of the macro', REMEDIES.macros, name);
     macroDepth++;
@@ -300,7 +204,7 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
     if (argument !== undefined) {
       return (
         place.argument(Number(argument)) ??
-        refuse(node, 'the type of this argument is not known here', REMEDIES.argument)
+        refuse(node, 'the type of this argument is not known here', betterThan(REMEDIES.argument))
       );
     }
     if (name === 'retval') return place.retval;
@@ -313,12 +217,10 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
 
   /** Refuses a function or builtin that is not for everybody. */
   function allowed(node: Expression, name: string): Kind | undefined {
-    const builtin = BY_NAME.get(name);
-    if (builtin !== undefined && !FLOWS.has(name) && builtin.tier === 'any' && builtin.refused === undefined)
-      return undefined;
+    if (FOR_PODS.has(name)) return undefined;
     return refuse(
       node,
-      builtin ? 'it reads what does not belong to one pod' : `\`${name}\` is not known to belong to one pod`,
+      KNOWN.has(name) ? 'it reads what does not belong to one pod' : 'it is not known to belong to one pod',
       node.kind === 'call' ? REMEDIES.call : REMEDIES.name,
     );
   }
@@ -340,13 +242,14 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
     const ofMemory = READ_MEMORY.get(callee) ?? 0;
     for (const [at, argument] of given.entries()) {
       const kind = kinds[at] ?? UNSET;
-      if (at < ofMemory) checkMemory(argument, kind);
+      if (at < ofMemory) checkMemory(callee, argument, kind);
       else if (ofMemory === 0) checkArgument(callee, argument, kind);
     }
+    // bpftrace 0.27 reads on behind the end: the stack of the program, or what is next to a field.
+    if (callee === 'buf' && given[1]) refuse(given[1], 'it may read behind the end', REMEDIES.length);
     if (callee === 'find' && given[2]) target(given[2], kinds[0] ?? OPAQUE);
-    if (['min', 'max', 'sum', 'avg', 'stats', 'count', 'hist', 'lhist', 'tseries'].includes(callee)) return 'number';
     if (callee === 'pton') return 'array';
-    return GIVE_TEXT.has(callee) ? 'string' : 'number';
+    return TEXTS.has(callee) ? 'string' : 'number';
   }
 
   function modeKind(node: Extract<Expression, { kind: 'name' }>): Kind {
@@ -367,8 +270,8 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
       refuse(node, 'it would tell of another task', REMEDIES.task);
   }
 
-  function checkMemory(node: Expression, kind: Kind): void {
-    if (OWN_BYTES.has(kind)) return;
+  function checkMemory(callee: string, node: Expression, kind: Kind): void {
+    if (OWN_BYTES.has(kind) && !(callee === 'memcmp' && kind === 'text')) return;
     if (kind !== 'user text')
       refuse(node, place.ownTask ? PAYLOAD : MEMORY, place.ownTask ? REMEDIES.payload : REMEDIES.memory);
     else if (!place.ownTask) refuse(node, STRANGER, REMEDIES.current);
@@ -380,7 +283,7 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
       if (place.bare) return refuse(node, BARE, REMEDIES.bare);
       return (
         place.field(field) ??
-        refuse(node, 'it tells of another task, or its type is not known here', REMEDIES.otherTask)
+        refuse(node, 'it tells of another task, or its type is not known here', betterThan(REMEDIES.otherTask))
       );
     }
     const kind = kindOf(object);

@@ -1,4 +1,5 @@
-import { type Finding, type Rule, wordsOf } from './finding.ts';
+import type { AttachPoint } from '../tree.ts';
+import { type Finding, type Remedy, type Rule, wordsOf } from './finding.ts';
 import { placeOf } from './place.ts';
 import { podBodies } from './pod-bodies.ts';
 import { POD_REMEDIES as REMEDIES } from './remedies.ts';
@@ -26,19 +27,31 @@ const addresses: Rule = function* ({ tree }) {
   }
 };
 
+/** Functions that are often asked for, with the event that answers the same question. */
+const INSTEAD: readonly (readonly [RegExp, Remedy])[] = [
+  [/^finish_task_switch|^schedule$|^__schedule$/, REMEDIES.waits],
+  [/throttle_cfs_rq$/, REMEDIES.queues],
+  [/conntrack|^nf_|^ip_finish_output|^kfree_skb/, REMEDIES.drops],
+  [/^oom_/, REMEDIES.killed],
+  [/^do_sys|^path_openat|^lookup_|^getname/, REMEDIES.opens],
+  [/signal|^do_send_sig|^__send_sig/, REMEDIES.sent],
+];
+
+const insteadOf = ({ parts }: AttachPoint): Remedy =>
+  INSTEAD.find(([pattern]) => pattern.test(parts.at(-1) ?? ''))?.[1] ?? REMEDIES.function;
+
 const REASONS: Readonly<Record<string, Pick<Finding, 'reason' | 'remedy'>>> = {
-  kprobe: { reason: 'this kernel function is not among those known to run for one pod', remedy: REMEDIES.function },
   iter: { reason: 'it goes over what the whole node has', remedy: REMEDIES.kind },
 };
+
+const FUNCTION_KINDS = ['kprobe', 'kretprobe', 'fentry', 'fexit'];
 
 const attachPoints: Rule = function* ({ tree }) {
   for (const point of tree.probes.flatMap(({ points }) => points)) {
     if (placeOf(point) !== undefined) continue;
-    const isFunction = ['kprobe', 'kretprobe', 'fentry', 'fexit'].includes(point.kind);
-    const { reason, remedy } = REASONS[isFunction ? 'kprobe' : point.kind] ?? {
-      reason: 'this kind of probe is not for one pod',
-      remedy: REMEDIES.kind,
-    };
+    const { reason, remedy } = FUNCTION_KINDS.includes(point.kind)
+      ? { reason: 'this kernel function is not among those known to run for one pod', remedy: insteadOf(point) }
+      : (REASONS[point.kind] ?? { reason: 'this kind of probe is not for one pod', remedy: REMEDIES.kind });
     yield { ...(point.span && { span: point.span }), construct: point.text, reason, remedy };
   }
 };

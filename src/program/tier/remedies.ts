@@ -29,6 +29,32 @@ export const POD_REMEDIES = {
     say: 'use a tracepoint, or a kernel function such as vfs_read, tcp_sendmsg or tcp_connect',
     example: 'kprobe:tcp_sendmsg { @bytes[comm] = hist(arg2); }',
   },
+  waits: {
+    say: 'tracepoint:sched:sched_switch tells when the target stops and goes on',
+    example:
+      'tracepoint:sched:sched_switch { @off[args.prev_pid] = nsecs; if (@off[args.next_pid]) { @us = hist((nsecs - @off[args.next_pid]) / 1000); delete(@off, args.next_pid); } }',
+  },
+  queues: {
+    say: 'measure how long the target waits for a CPU',
+    example:
+      'tracepoint:sched:sched_wakeup { @woken[args.pid] = nsecs; } tracepoint:sched:sched_switch /@woken[args.next_pid]/ { @us = hist((nsecs - @woken[args.next_pid]) / 1000); delete(@woken, args.next_pid); }',
+  },
+  drops: {
+    say: 'tracepoint:skb:kfree_skb tells which packets were dropped, and where',
+    example: 'tracepoint:skb:kfree_skb { @[args.reason, ksym(args.location)] = count(); }',
+  },
+  killed: {
+    say: 'tracepoint:oom:mark_victim tells of the killed task',
+    example: 'tracepoint:oom:mark_victim { @[str(args.comm), args.pid] = count(); }',
+  },
+  opens: {
+    say: 'the tracepoint of the system call has the name of the file',
+    example: 'tracepoint:syscalls:sys_enter_openat { @[str(args.filename)] = count(); }',
+  },
+  sent: {
+    say: 'signal_deliver tells of the signals that the target gets',
+    example: 'tracepoint:signal:signal_deliver { @[comm, pid, args.sig] = count(); }',
+  },
   kind: {
     say: 'use tracepoints, uprobes of the target, or samples',
     example: 'profile:hz:99 { @[ustack] = count(); }',
@@ -60,6 +86,10 @@ export const POD_REMEDIES = {
   index: {
     say: 'write the index as a number',
     example: 'tracepoint:raw_syscalls:sys_enter { @[args.args[0]] = count(); }',
+  },
+  length: {
+    say: 'leave the length out',
+    example: 'tracepoint:tcp:tcp_retransmit_skb { @[ntop(args.daddr)] = count(); }',
   },
   addresses: { say: 'leave the mode out: names are printed', example: 'profile:hz:99 { @[kstack(5)] = count(); }' },
   symbol: {
@@ -107,7 +137,7 @@ export const REMEDIES = {
   },
   watch: {
     say: 'trace the function that changes the value',
-    example: 'uprobe:/bin/bash:main { @[ustack] = count(); }',
+    example: 'uprobe:libc:malloc { @[ustack] = count(); }',
   },
   unknown: { say: 'use a function of bpftrace; list_helpers names them', example: SIZES },
   kind: { say: 'use a probe that observes', example: 'tracepoint:syscalls:sys_enter_read { @[comm] = count(); }' },

@@ -1,9 +1,13 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Container, Runtime } from '../../trace/ports.ts';
 import { type CgroupOptions, type Cgroups, findCgroups } from '../cgroups.ts';
 import { createProcesses, type Processes } from '../processes.ts';
 
 /** Under this runtime's name stand units of systemd, whose id is their cgroup. */
 export const SYSTEMD = 'systemd';
+
+/** After so many, others get a turn: a node with hundreds of containers has more than a thousand. */
+const FOLDERS_AT_ONCE = 64;
 
 /** As containerd labels what holds a pod's namespaces; it is no container of the pod. */
 const SANDBOX_LABELS = { 'io.cri-containerd.kind': 'sandbox' };
@@ -21,7 +25,9 @@ export function createCgroupfs(options: CgroupOptions): Runtime {
       const cgroups = await findCgroups(options);
       if (cgroups === undefined) return [];
       const found: Container[] = [];
+      let looked = 0;
       for (const path of cgroups.paths()) {
+        if (++looked % FOLDERS_AT_ONCE === 0) await setImmediate();
         signal.throwIfAborted();
         const container = containerAt(path, cgroups, processes);
         if (container !== undefined) found.push(container);

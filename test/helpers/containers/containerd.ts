@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Bed, createBed, untilAnswers } from './bed.ts';
@@ -68,7 +68,7 @@ export async function startContainerd(): Promise<Containerd> {
   await using stack = new AsyncDisposableStack();
   const bed = stack.use(await createBed('containerd'));
   bed.makeFolder('/var/lib/cni');
-  const bridge = `kt${createHash('sha256').update(bed.path).digest('hex').slice(0, 8)}`;
+  const bridge = `kt${process.pid}-${bed.path.split('-').at(-1)}`; // at most 15 characters
   bed.claimLink(bridge);
   configure(bed, bridge);
 

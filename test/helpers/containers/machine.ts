@@ -12,9 +12,10 @@ export const busybox = join(unpackedRoot, 'usr/bin/busybox');
 /** The cgroup v2 hierarchy: /sys/fs/cgroup, on a hybrid machine a folder in it. Undefined where there is none. */
 export const cgroupMount: string | undefined = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
 
-// The first overlay lays the packages over /usr. A runtime finds there what it looks for by name (its shim, its plugins),
-// and runc executes itself anew, which by the unpacked loader it could not. The first tmpfs takes the sockets of shims and
-// the names of network namespaces, the second what libcni notes in a folder that cannot be set. The bind mount makes a hybrid machine look like one with cgroup v2 alone.
+// The overlay lays the packages over /usr: a runtime finds there what it looks for by name (its shim, its plugins), and runc
+// executes itself anew, which by the unpacked loader it could not. The first tmpfs takes the sockets of shims and the names
+// of network namespaces, the second what libcni notes in a folder that cannot be set. The bind mount makes a hybrid machine
+// look like one with cgroup v2 alone.
 const VIEW = `
 set -e
 root=$1 cgroups=$2 own=$3; shift 3

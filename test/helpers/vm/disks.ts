@@ -85,7 +85,7 @@ export async function systemDisk(): Promise<string> {
     import.meta.filename,
   ];
   return once('system', files, realpathSync(process.execPath), async (file) => {
-    for (const old of globSync('system-*', { cwd: vmFolder })) await rm(join(vmFolder, old), { recursive: true });
+    for (const old of globSync('system-????????????', { cwd: vmFolder })) await rm(join(vmFolder, old));
     const root = `${file}.d`;
     await cp(join(vmFolder, 'system'), root, { recursive: true, verbatimSymlinks: true });
     await configure(root);

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
+import { startTimeOf } from '../../../src/process-start.ts';
 import { asInstalled, bootOf, checkoutDisk, type KernelName, systemDisk, vmFolder } from './disks.ts';
 
 export interface VmOptions {
@@ -29,7 +30,8 @@ const RUN_LIMIT_MS = 300_000;
 export async function startVm({ kernel = 'default', cmdline = '' }: VmOptions = {}): Promise<Vm> {
   await using stack = new AsyncDisposableStack();
   const [boot, system] = [await bootOf(kernel), await systemDisk()];
-  const folder = mkdtempSync(join(vmFolder, `run-${process.pid}-`));
+  await sweep();
+  const folder = mkdtempSync(join(vmFolder, `run-${process.pid}-${startTimeOf(process.pid)}-`));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   const checkout = join(folder, 'checkout');
   await checkoutDisk(checkout);
@@ -52,6 +54,7 @@ export async function startVm({ kernel = 'default', cmdline = '' }: VmOptions = 
     ...['-device', 'virtserialport,chardev=command,name=command'],
   ]);
   const qemu = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, TMPDIR: folder } });
+  writeFileSync(join(folder, 'qemu'), `${qemu.pid} ${startTimeOf(qemu.pid ?? 0)}`);
   let complaint = '';
   qemu.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint += text;
@@ -98,6 +101,19 @@ export async function startVm({ kernel = 'default', cmdline = '' }: VmOptions = 
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Ends the VMs of test processes that are dead, and removes their folders. */
+async function sweep(): Promise<void> {
+  for (const name of globSync('run-*', { cwd: vmFolder })) {
+    const [, owner = '', ownerStarted] = name.split('-');
+    if (startTimeOf(owner) === ownerStarted) continue;
+    const folder = join(vmFolder, name);
+    const file = join(folder, 'qemu');
+    const [pid = '', started] = existsSync(file) ? readFileSync(file, 'utf8').split(' ') : [];
+    if (started !== undefined && startTimeOf(pid) === started) process.kill(Number(pid), 'SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 const textOf = (base64 = '=') => Buffer.from(base64.slice(0, -1), 'base64').toString();
