@@ -143,15 +143,15 @@ export function createPoints(root: string, types: KernelTypes): Points {
     if (!isName(glob, /^[\w.*$]+$/) || (module !== undefined && !isName(module, /^[\w*]+$/))) return [];
     const names = functions?.deref() ?? { text: `\n${[...readFunctions(root)].join('\n')}\n` };
     functions = new WeakRef(names);
-    const found: string[] = [];
+    const found = new Set<string>(); // modules may have functions of the same name
     const anchor = glob.split('*').reduce((longest, part) => (part.length > longest.length ? part : longest), '');
     for (const line of linesWith({ text: names.text, folded: names.text }, anchor)) {
       const [name = '', place] = line.split(' ');
-      if (matchesGlob(glob, name) && (module === undefined || matchesGlob(`[${module}]`, place ?? '[vmlinux]'))) {
-        if (found.push(name) === MAX_MATCHES) break;
-      }
+      if (!matchesGlob(glob, name)) continue;
+      if (module === undefined || matchesGlob(`[${module}]`, place ?? '[vmlinux]')) found.add(name);
+      if (found.size === MAX_MATCHES) break;
     }
-    return found;
+    return [...found];
   }
 
   return {

@@ -1,8 +1,9 @@
 import { nearest } from '../program/nearest.ts';
 import type { Container, Target, TargetFilter, TargetPage, Visible } from '../trace/ports.ts';
 import type { Cgroups } from './cgroups.ts';
+import { containerSelector, podName, podSelector, workloadName } from './names.ts';
 import type { Processes } from './processes.ts';
-import { containerSelector, ownerOf, podName, podSelector, sandboxNote, workloadName } from './resolve.ts';
+import { ownerOf, sandboxNote } from './resolve.ts';
 import type { Row } from './row-ids.ts';
 import { isOwnerKind, isUnitText } from './selector.ts';
 import { isOver, type Pod, type Snapshot } from './snapshot.ts';

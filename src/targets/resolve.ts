@@ -1,15 +1,13 @@
 import { KerntapError } from '../errors.ts';
-import { nearest } from '../program/nearest.ts';
-import type { ScopeGroup } from '../program/scope/scope.ts';
-import type { Container, PodSource, ResolvedTarget, ScopeTarget, Visible } from '../trace/ports.ts';
+import type { Container, PodSource, ResolvedTarget, Visible } from '../trace/ports.ts';
 import type { Cgroups } from './cgroups.ts';
+import { ambiguous, gone, goneOf, listed, notFound, noWorkload, onlyInV1 } from './misses.ts';
+import { containerSelector, podName, podSelector, uidSelector, workloadName } from './names.ts';
 import type { Processes } from './processes.ts';
 import { podUidIn } from './runtimes/cgroupfs.ts';
-import { isContainerText, isOwnerKind, type NamedSelector, quoted } from './selector.ts';
+import { type NamedSelector, quoted } from './selector.ts';
 import { isOver, type Pod, type Snapshot } from './snapshot.ts';
-
-/** Above this many, candidates are counted and not named. */
-const NAMED_CANDIDATES = 8;
+import { besideGroups, spotOf, sumOf } from './spot.ts';
 
 /** How long the API server may take to tell on which node a pod runs. */
 const NODE_OF_MS = 2_000;
@@ -35,6 +33,12 @@ export async function resolveSelector(selector: NamedSelector, deps: ResolveDepe
       return selector.container === undefined
         ? podTarget(pod, deps)
         : containerTarget(containerOf(pod, selector.container), pod, deps);
+    }
+    case 'uid': {
+      const pod = snapshot.pods.find(({ uid }) => uid === selector.uid);
+      if (pod !== undefined) return podTarget(pod, deps);
+      const uids = snapshot.pods.map(({ uid }) => uid);
+      throw notFound(`There is no pod with the uid ${quoted(selector.uid)} here`, selector.uid, uids, snapshot);
     }
     case 'label': {
       const { namespace, key, value } = selector;
@@ -67,27 +71,6 @@ export async function resolveSelector(selector: NamedSelector, deps: ResolveDepe
   }
 }
 
-/** `shop/deployment:web`. */
-export const workloadName = (namespace: string, { kind, name }: { readonly kind: string; readonly name: string }) =>
-  `${namespace}/${kind.toLowerCase()}:${name}`;
-
-/** `shop/web-0`; a pod whose name nobody knows is called by its uid. */
-export const podName = ({ namespace, name, uid }: Pick<Pod, 'namespace' | 'name' | 'uid'>): string =>
-  name === '' ? `pod ${uid}` : `${namespace}/${name}`;
-
-/** What a caller passes for a pod. One without a known name goes by its cgroup. */
-export function podSelector(pod: Pod): string {
-  if (pod.name !== '') return podName(pod);
-  const [first] = pod.containers;
-  if (pod.place !== undefined && 'path' in pod.place) return `cgroup:${pod.place.path}`;
-  return first === undefined ? podName(pod) : `container:${first.id}`;
-}
-
-export function containerSelector(container: Container, pod: Pod | undefined): string {
-  if (pod !== undefined && pod.name !== '') return `${podName(pod)}/${container.name}`;
-  return `container:${pod === undefined && isContainerText(container.name) ? container.name : container.id.slice(0, 16)}`;
-}
-
 // ---------------------------------------------------------------------------------------------------------------- find
 
 async function findPod(namespace: string, name: string, deps: ResolveDependencies): Promise<Pod> {
@@ -110,8 +93,6 @@ async function findPod(namespace: string, name: string, deps: ResolveDependencie
   }
   throw notFound(`There is no pod ${wanted} on the node ${nodeName}`, wanted, podNames(snapshot), snapshot);
 }
-
-const uidSelector = (pod: Pod) => (pod.place && 'path' in pod.place ? `cgroup:${pod.place.path}` : podSelector(pod));
 
 const podNames = ({ pods }: Snapshot) => pods.filter(({ name }) => name !== '').map(podName);
 
@@ -242,17 +223,6 @@ function workloadTarget(name: string, pods: readonly Pod[], deps: ResolveDepende
       ...(follows ? [] : ['A container of them that restarts is not covered either.']),
       ...notesOf(containers, name, deps),
     ],
-  };
-}
-
-function sumOf(placed: readonly { readonly pod: Pod; readonly spot: Spot }[], cgroups: Cgroups): ScopeTarget {
-  const ioGroups = placed.flatMap(({ spot }) => spot.scope.ioGroups ?? []);
-  const nested = placed.flatMap(({ spot }) => spot.scope.nested ?? []);
-  const hasIo = placed.every(({ spot }) => spot.scope.ioGroups !== undefined);
-  return {
-    groups: placed.flatMap(({ pod, spot }) => groupsOf(pod, spot, cgroups)),
-    ...(hasIo && { ioGroups }),
-    ...(nested.length > 0 && { nested }),
   };
 }
 
@@ -406,58 +376,6 @@ function addressTarget(address: string, deps: ResolveDependencies): ResolvedTarg
 
 // --------------------------------------------------------------------------------------------------------------- parts
 
-interface Spot {
-  readonly scope: ScopeTarget;
-  readonly folders: readonly string[];
-  /** True when a container that starts later is in it. */
-  readonly follows: boolean;
-}
-
-/** Where a pod is now; undefined when nothing of it runs. */
-function spotOf(pod: Pod, cgroups: Cgroups): Spot | undefined {
-  const { place } = pod;
-  if (place === undefined || 'path' in place) {
-    const paths = place ? [place.path] : livePaths(pod);
-    const groups = paths.flatMap((path) => cgroups.groupOf(path) ?? []);
-    if (groups.length === 0) return undefined;
-    const scope = { groups, ...besideGroups(paths, cgroups) };
-    return { scope, folders: paths.map(cgroups.folderOf), follows: place !== undefined };
-  }
-  const paths = cgroups.children('/').filter((path) => path.startsWith(`/${place.prefix}`));
-  if (paths.length === 0) return undefined;
-  const { nested = [] } = besideGroups(paths, cgroups);
-  return {
-    scope: { groups: [], namePrefix: place.prefix, nested: [...idsOf(paths, cgroups), ...nested] },
-    folders: paths.map(cgroups.folderOf),
-    follows: true,
-  };
-}
-
-/** The same for several pods at once, where no prefix can be told: those are their containers of now. */
-function groupsOf(pod: Pod, { scope }: Spot, cgroups: Cgroups): readonly ScopeGroup[] {
-  return scope.namePrefix === undefined ? scope.groups : livePaths(pod).flatMap((path) => cgroups.groupOf(path) ?? []);
-}
-
-const livePaths = ({ containers }: Pod): readonly string[] =>
-  containers.flatMap((each) => (isOver(each) ? [] : (each.cgroup ?? [])));
-
-/** What goes with the groups of these cgroups: their ids in the hierarchy of the io controller, and all below them. */
-function besideGroups(paths: readonly string[], cgroups: Cgroups): Pick<ScopeTarget, 'ioGroups' | 'nested'> {
-  const ioGroups = paths.flatMap((path) => cgroups.ioGroupOf(path) ?? []);
-  const nested = paths.flatMap((path) => idsBelow(path, cgroups));
-  return {
-    ...(ioGroups.length > 0 && ioGroups.length === paths.length && { ioGroups }),
-    ...(nested.length > 0 && { nested }),
-  };
-}
-
-const idsOf = (paths: readonly string[], cgroups: Cgroups): readonly bigint[] =>
-  paths.flatMap((path) => cgroups.groupOf(path)?.id ?? []);
-
-/** None for the root: all of a node is more than a set of ids is for. */
-const idsBelow = (path: string, cgroups: Cgroups): readonly bigint[] =>
-  path === '/' ? [] : idsOf([...cgroups.paths(path)].slice(1), cgroups);
-
 /** The network namespace that all of them have, unless it is the node's. */
 function netnsOf(
   containers: readonly Container[],
@@ -515,59 +433,6 @@ function notesOf(containers: readonly Container[], name: string, { cgroups }: Re
   ];
 }
 
-// -------------------------------------------------------------------------------------------------------------- misses
-
-const listed = (names: readonly string[]): string => {
-  const some = names.slice(0, NAMED_CANDIDATES).map((name) => (PLAIN.test(name) ? name : quoted(name)));
-  return names.length > some.length ? `${some.join(', ')} and ${names.length - some.length} more` : some.join(', ');
-};
-const PLAIN = /^[\w./:=@-]{1,200}$/;
-
-function notFound(what: string, wanted: string, names: readonly string[], { silent }: Snapshot): KerntapError {
-  const closest = nearest(wanted, new Set(names));
-  const but = silent.length > 0 ? ` (${silent.join(', ')})` : '';
-  return new KerntapError(
-    'target.not_found',
-    closest.length > 0 ? `${what}${but}; the closest names are ${listed(closest)}.` : `${what}${but}.`,
-  );
-}
-
-function noWorkload(named: string, of: string, namespace: string, deps: ResolveDependencies): KerntapError {
-  const { snapshot, nodeName } = deps;
-  const known = snapshot.pods
-    .filter((pod) => pod.name !== '')
-    .flatMap((pod) => (pod.owner && isOwnerKind(pod.owner.kind) ? [workloadName(pod.namespace, pod.owner)] : []));
-  const blind =
-    snapshot.pods.some(({ owner }) => owner === undefined) && snapshot.sources.includes('no Kubernetes API');
-  const why = blind ? ' that is known here; without the Kubernetes API few owners and labels are' : '';
-  return notFound(`No pod ${of} in ${quoted(namespace)} runs on the node ${nodeName}${why}`, named, known, snapshot);
-}
-
-const ambiguous = (named: string, candidates: readonly string[]) =>
-  new KerntapError('target.ambiguous', `${quoted(named)} may mean ${listed(candidates)}.`);
-
 /** True where a runtime makes cgroups in the hierarchies of v1 alone, and its containers are in the root of v2. */
 const isOnlyInV1 = ({ pid, cgroup }: Container, { cgroups }: ResolveDependencies): boolean =>
   cgroup === undefined && pid !== undefined && cgroups.hierarchy === 'v2' && cgroups.pathOf(pid) === '/';
-
-const onlyInV1 = (what: string) =>
-  new KerntapError('target.unsupported', `${what} has no cgroup of its own in the hierarchy of cgroup v2.`, {
-    remedy: 'let its runtime use cgroup v2, as runc does from 1.0 also on hybrid hosts; pid:N finds one process of it',
-  });
-
-const gone = (sentence: string) => new KerntapError('target.gone', sentence);
-
-function goneOf(pod: Pod): KerntapError {
-  const name = podName(pod);
-  const { facts } = pod;
-  if (facts?.phase === 'Pending') {
-    return new KerntapError('target.gone', `The pod ${name} has not started: none of its containers runs yet.`, {
-      remedy: 'call again when it runs; list_targets shows its state',
-    });
-  }
-  return gone(
-    pod.containers.length > 0 && pod.containers.every(isOver)
-      ? `All containers of the pod ${name} have finished.`
-      : `The pod ${name} has no container that runs on this node.`,
-  );
-}

@@ -22,6 +22,8 @@ export type Selector =
 
 export type NamedSelector =
   | { readonly kind: 'pod'; readonly namespace: string; readonly pod: string; readonly container?: string }
+  /** A pod whose name nobody knows, or one of several of a name. */
+  | { readonly kind: 'uid'; readonly uid: string }
   | { readonly kind: 'label'; readonly namespace: string; readonly key: string; readonly value: string }
   | { readonly kind: 'owner'; readonly namespace: string; readonly owner: string; readonly name: string }
   /** A container's id, the beginning of one, or its name. */
@@ -45,6 +47,8 @@ export function parseSelector(text: string): Selector {
       return parsePath(text);
     case 'node':
       return { kind: 'node', name: checked(text, rest, NAME, 'a node is named by letters, digits, dots and dashes') };
+    case 'pod':
+      return { kind: 'uid', uid: checked(text, rest, UID, 'a pod is named by its namespace and name, or by its uid') };
     case 'container':
       return { kind: 'container', text: checked(text, bareId(rest), ID, 'a container is named by its id or its name') };
     case 'pid': {
@@ -66,6 +70,8 @@ export function parseSelector(text: string): Selector {
 // Kubernetes allows less, but pods that were made past its API have such names, too.
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/;
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
+/** Of a static pod it is a hash without dashes. */
+const UID = /^[A-Za-z0-9][A-Za-z0-9-]{7,62}$/;
 const UNIT = /^[A-Za-z0-9:_.\\@-]{1,255}$/;
 const LABEL_KEY = /^(?:[A-Za-z0-9.-]{1,253}\/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 const LABEL_VALUE = /^(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/;
