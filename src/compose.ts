@@ -7,6 +7,7 @@ import { checkExposure } from './access/exposure.ts';
 import { findInstallation } from './bpftrace/installation.ts';
 import { createKernel } from './bpftrace/kernel.ts';
 import { defaultRunDir } from './bpftrace/own-folder.ts';
+import { createOwnLevel } from './bpftrace/own-level.ts';
 import { ensureTracefs } from './bpftrace/tracefs.ts';
 import { createBpftrace } from './bpftrace/tracer.ts';
 import type { Config } from './config.ts';
@@ -180,14 +181,6 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     await tracer.close();
     throw error;
   });
-  const kernel = createKernel({
-    query: tracer.query,
-    attach: (program, signal) => tracer.attach(plainProgram(program), signal),
-    version: installation.version,
-    bundled: installation.bundled,
-    log,
-    ...(tracer.sandbox.missing.every((part) => !part.startsWith('landlock:')) && { landlock: true }), // it was tried
-  });
   const apiServer = inClusterServer(process.env);
   const pods = apiServer && createPodSource({ server: apiServer, node: nodeName, log });
   const { hostRoot } = config;
@@ -202,6 +195,16 @@ async function composeParts(config: Config, write: (line: string) => void): Prom
     hostRoot,
     nodeName,
     log,
+    ownLevel: createOwnLevel(tracer),
+  });
+  const kernel = createKernel({
+    query: tracer.query,
+    attach: (program, signal) => tracer.attach(plainProgram(program), signal),
+    version: installation.version,
+    bundled: installation.bundled,
+    targetFiles: async (selector, path, signal) => targets.files(await targets.resolve(selector, signal), path),
+    log,
+    ...(tracer.sandbox.missing.every((part) => !part.startsWith('landlock:')) && { landlock: true }), // it was tried
   });
   const slots = createSlots(defaultSlots, now);
   const node = createNode({

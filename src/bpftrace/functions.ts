@@ -4,6 +4,10 @@ import { join } from 'node:path';
 /** The names of the modules that are loaded, one a line. */
 export const readModules = (root: string): string => textOf(root, 'proc/modules').replaceAll(/ .*/g, ''); // the rest of a line changes with every user of a module
 
+/** What bpftrace leaves out of wildcards: parts of inlined functions, and what makes a kernel unstable (src/symbols/kernel.cpp). */
+const LEFT_OUT =
+  /\.part\.|^(?:rcu_|__ftrace_invalid_address__|(?:arch_cpu_idle|default_idle|bpf_dispatcher_xdp_func)\b)/;
+
 /**
  * The names of the kernel's functions, each once; that of a module is followed by a space and `[MODULE]`. They are what can
  * be traced, where the kernel tells; under lockdown it does not, and they are all that it has.
@@ -12,7 +16,8 @@ export function readFunctions(root: string): ReadonlySet<string> {
   const traceable = ['tracing', 'debug/tracing']
     .map((folder) => textOf(root, `sys/kernel/${folder}/available_filter_functions`))
     .find((text) => text !== '');
-  return new Set(traceable === undefined ? symbols(root) : traceable.trimEnd().split('\n'));
+  const names = traceable === undefined ? symbols(root) : traceable.trimEnd().split('\n');
+  return new Set(names.filter((name) => !LEFT_OUT.test(name)));
 }
 
 const symbols = (root: string): string[] =>

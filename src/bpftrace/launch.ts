@@ -38,7 +38,7 @@ const READABLE_FOLDERS = [
   '/sys/bus/event_source',
   '/sys/devices/uprobe', // without it uprobes fall back to uprobe_events, which outlive a SIGKILL
 ];
-const READABLE_FILES = ['/proc/kallsyms', '/etc/ld.so.cache'];
+const READABLE_FILES = ['/proc/kallsyms', '/proc/modules', '/etc/ld.so.cache']; // without the list of modules it starts nothing
 
 /**
  * The command that starts bpftrace with `args` and no more than it needs. One exec chain: nothing may fork between

@@ -1,16 +1,10 @@
 import { closeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import type { Probe, ProbePage, ProbeQuery } from '../trace/ports.ts';
+import type { Probe, ProbePage, ProbeQuery, TargetFile } from '../trace/ports.ts';
 import { demangle } from './demangle.ts';
 import { type ElfFile, readElf } from './elf.ts';
 import { openFile } from './open-file.ts';
 import { createProbeIndex, KIND_ORDER, kindOf } from './probe-index.ts';
-
-/** A file of a target: where we read it, and what it is called in there. */
-export interface TargetFile {
-  readonly path: string;
-  readonly shown: string;
-}
 
 /** Finds the files that a path or the name of a program or library is in a target; without one all that its processes run. */
 export type FindTargetFiles = (

@@ -1,7 +1,7 @@
 import { composeStdio } from '../compose.ts';
 import type { Command } from './commands.ts';
-import { NODE_OPTIONS } from './node.ts';
 import { logLines } from './log-lines.ts';
+import { NODE_OPTIONS } from './node.ts';
 import { aborted, listenForStop } from './signals.ts';
 
 export const stdio: Command = {

@@ -273,6 +273,7 @@ const LookWire = z
     processes: Count,
     context_switches: z.exactOptional(Count),
     sockets: z.exactOptional(Count),
+    io_urings: z.exactOptional(Count),
   })
   .meta({ id: 'Coverage', description: 'what of the target was there at one moment' });
 
@@ -363,7 +364,13 @@ const Field = z.object({ name: z.string(), type: z.string() });
 
 export const ProbesWire = z
   .object({
-    probes: z.array(z.object({ name: z.string(), fields: z.exactOptional(z.array(Field)) })),
+    probes: z.array(
+      z.object({
+        name: z.string(),
+        demangled: z.exactOptional(z.string()),
+        fields: z.exactOptional(z.array(Field)),
+      }),
+    ),
     struct: z.exactOptional(z.object({ name: z.string(), fields: z.array(Field) })),
     matches: Count,
     total: Count,
@@ -511,16 +518,18 @@ function toValue(json: unknown): Value {
 
 const ofRule = ({ notes, ...same }: AppliedRule): z.output<typeof RuleWire> => ({ ...same, notes: [...notes] });
 
-const ofLook = ({ atMs, containers, contextSwitches, ...same }: Coverage): z.output<typeof LookWire> => ({
+const ofLook = ({ atMs, containers, contextSwitches, ioUrings, ...same }: Coverage): z.output<typeof LookWire> => ({
   ...same,
   at: moment(atMs),
   containers: [...containers],
   ...(contextSwitches !== undefined && { context_switches: contextSwitches }),
+  ...(ioUrings !== undefined && { io_urings: ioUrings }),
 });
-const toLook = ({ at, context_switches, ...same }: z.output<typeof LookWire>): Coverage => ({
+const toLook = ({ at, context_switches, io_urings, ...same }: z.output<typeof LookWire>): Coverage => ({
   ...same,
   atMs: Date.parse(at),
   ...(context_switches !== undefined && { contextSwitches: context_switches }),
+  ...(io_urings !== undefined && { ioUrings: io_urings }),
 });
 
 const ofCoverage = ({ rules, control, start, end, notes }: CoverageAccount): z.output<typeof CoverageWire> => ({

@@ -299,12 +299,24 @@ function printer(out: Writer) {
     block(then, 'value');
     if (!otherwise) return;
     write(' else ');
-    const { statements, value } = otherwise;
-    const [only] = statements;
-    if (only?.kind === 'if' && statements.length === 1 && !value) {
+    const [only] = otherwise.statements;
+    if (only?.kind === 'if' && otherwise.statements.length === 1 && !otherwise.value) {
       within(only.span, () => choice(only.condition, only.then, only.otherwise));
-    } else if (value?.kind === 'if_value' && statements.length === 0) {
-      within(value.span, () => choice(value.condition, value.yes, value.no));
+    } else valueOr(otherwise);
+  }
+
+  /** An `if` whose value is wanted: an `if` without one, alone behind its `else`, stays in a block. */
+  function choiceOfValues(condition: Expression, yes: Block, no: Block): void {
+    head('if', condition);
+    block(yes, 'value');
+    write(' else ');
+    valueOr(no);
+  }
+
+  function valueOr(otherwise: Block): void {
+    const { statements, value } = otherwise;
+    if (value?.kind === 'if_value' && statements.length === 0) {
+      within(value.span, () => choiceOfValues(value.condition, value.yes, value.no));
     } else block(otherwise, 'value');
   }
 
@@ -419,7 +431,7 @@ function printer(out: Writer) {
         block(node.body, 'value');
         return;
       case 'if_value':
-        choice(node.condition, node.yes, node.no);
+        choiceOfValues(node.condition, node.yes, node.no);
         return;
       case 'sizeof':
         write('sizeof(');

@@ -55,7 +55,8 @@ function presence(start: Coverage | undefined, end: Coverage | undefined): strin
 }
 
 /** Why a target that was traced gave nothing: that it lived, and that the probes fire on this node at all. */
-export function silence({ control, start, end }: CoverageAccount, probeRuns: number | undefined): string {
+export function silence(coverage: CoverageAccount, probeRuns: number | undefined): string {
+  const { control, start, end } = coverage;
   const life = [
     end !== undefined && counted(end.processes, 'process', 'processes'),
     switchesBetween(start, end),
@@ -71,7 +72,27 @@ export function silence({ control, start, end }: CoverageAccount, probeRuns: num
     all === 0
       ? 'The probes did not fire on this node at all.'
       : `The probes fired ${counted(all, 'time')} on this node.`;
-  return `${alive} ${fired}`;
+  return [alive, fired, ...reasons(coverage, all)].join(' ');
+}
+
+/** What would explain that probes which are right saw nothing of a target that lives. */
+function reasons({ rules, end }: CoverageAccount, fired: number): readonly string[] {
+  const isUser = ({ point }: AppliedRule) => /^(?:u|ur|U|uprobe|uretprobe|usdt):/.test(point);
+  const isSyscall = ({ point }: AppliedRule) => /:(?:raw_)?sys(?:calls:|_enter|_exit)/.test(point);
+  const isRunByOthers = (rule: AppliedRule) => rule.class === 'T' && !isUser(rule) && !isSyscall(rule);
+  return [
+    ...(fired === 0 && rules.some(isUser)
+      ? [
+          'Likely: the function was not called, it is inlined, or the program holds a copy of its own (a static binary).',
+        ]
+      : []),
+    ...(end?.ioUrings !== undefined && rules.some(isSyscall)
+      ? [`Likely: it uses io_uring (${counted(end.ioUrings, 'ring')}), whose requests make no system calls.`]
+      : []),
+    ...(fired > 0 && rules.some(isRunByOthers)
+      ? ["Likely: the kernel does this work in an interrupt or a worker, where the current task is not the target's."]
+      : []),
+  ];
 }
 
 /** Meanwhile only: both looks hold sums over the life of the processes, of which some may have ended. */

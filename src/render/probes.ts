@@ -40,8 +40,8 @@ const wordOf = (filter: string): string =>
     word.length > longest.length ? word : longest,
   );
 
-const probeLines = ({ name, fields }: Probe): readonly string[] => [
-  escapeText(name),
+const probeLines = ({ name, demangled, fields }: Probe): readonly string[] => [
+  demangled === undefined ? escapeText(name) : `${escapeText(name)}  ${shorten(demangled)}`,
   ...(fields === undefined
     ? []
     : [fields.length === 0 ? '  no arguments' : `  ${fields.map((field) => `args.${fieldText(field)}`).join(', ')}`]),

@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { KerntapError } from '../errors.ts';
-import type { ResolvedTarget } from '../trace/ports.ts';
+import type { ResolvedTarget, TargetFile } from '../trace/ports.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { Processes } from './processes.ts';
 import { resolveInRoot } from './root.ts';
@@ -25,21 +25,22 @@ export interface FileDependencies {
   readonly hostRoot: string;
 }
 
-/** Host paths of what `path` is inside the target, one an inode. Throws `target.no_file`. */
+/** What `path` is inside the target, or all that its processes run, one an inode. Throws `target.no_file`. */
 export async function findFiles(
   target: ResolvedTarget,
-  path: string,
+  path: string | undefined,
   deps: FileDependencies,
-): Promise<readonly string[]> {
-  if (path.startsWith('/')) {
-    const found = byInode(rootsOf(target, deps).flatMap((root) => fileIn(root, path) ?? []));
+): Promise<readonly TargetFile[]> {
+  if (path?.startsWith('/')) {
+    const found = byInode(rootsOf(target, deps).flatMap((root) => fileIn(root, path)));
     if (found.length > 0) return checked(found, target, path);
     throw noFile(target, path, 'no file there');
   }
-  if (path === '' || path.includes('/')) throw noFile(target, path, 'neither an absolute path nor the name of a file');
+  if (path === '' || path?.includes('/')) throw noFile(target, path, 'neither an absolute path nor the name of a file');
 
   const mapped = await mappedFiles(pidsOf(target, deps), deps.processes);
-  const found = byInode(mapped.filter(({ name }) => isCalled(path, name)).flatMap(({ find }) => find() ?? []));
+  if (path === undefined) return byInode(mapped.flatMap(({ find }) => find()));
+  const found = byInode(mapped.filter(({ name }) => isCalled(path, name)).flatMap(({ find }) => find()));
   if (found.length > 0) return checked(found, target, path);
   const lying = byInode(rootsOf(target, deps).flatMap((root) => lookedUp(root, path)));
   if (lying.length > 0) return checked(lying, target, path);
@@ -50,7 +51,7 @@ export async function findFiles(
   throw noFile(target, path, names.length > 0 ? `no such file; its processes have ${some}` : 'no such file');
 }
 
-function checked(files: readonly string[], target: ResolvedTarget, path: string): readonly string[] {
+function checked(files: readonly TargetFile[], target: ResolvedTarget, path: string): readonly TargetFile[] {
   if (files.length <= MAX_FILES) return files;
   throw new KerntapError(
     'target.no_file',
@@ -71,11 +72,11 @@ export function isCalled(wanted: string, name: string): boolean {
 }
 
 /** The first of each inode that is a file. */
-function byInode(paths: readonly string[]): readonly string[] {
-  const found = new Map<string, string>();
-  for (const path of paths) {
-    const inode = inodeOf(path);
-    if (inode !== undefined && !found.has(inode)) found.set(inode, path);
+function byInode(files: readonly TargetFile[]): readonly TargetFile[] {
+  const found = new Map<string, TargetFile>();
+  for (const file of files) {
+    const inode = inodeOf(file.path);
+    if (inode !== undefined && !found.has(inode)) found.set(inode, file);
   }
   return [...found.values()];
 }
@@ -117,8 +118,8 @@ function rootsOf(target: ResolvedTarget, deps: FileDependencies): readonly strin
 
 interface Mapped {
   readonly name: string;
-  /** Its host path, if it still can be opened. */
-  readonly find: () => string | undefined;
+  /** Itself, if it still can be opened. */
+  readonly find: () => readonly TargetFile[];
 }
 
 /** What the processes can run code of: their programs and libraries (proc_pid_maps(5)), each once a root. */
@@ -133,7 +134,7 @@ async function mappedFiles(pids: readonly number[], { folder, namespace }: Proce
       if (found.has(key)) continue;
       found.set(key, {
         name: inside.slice(inside.lastIndexOf('/') + 1),
-        find: () => openable(fileIn(`${folder}/${pid}/root`, inside), `${folder}/${pid}/map_files/${range}`),
+        find: () => openable(inside, `${folder}/${pid}/root`, `${folder}/${pid}/map_files/${range}`),
       });
     }
   }
@@ -141,27 +142,30 @@ async function mappedFiles(pids: readonly number[], { folder, namespace }: Proce
 }
 
 /** By its path, which lives longer than the mapping, unless another file is there by now or the process sees no such path. */
-function openable(path: string | undefined, mapping: string): string | undefined {
+function openable(shown: string, root: string, mapping: string): readonly TargetFile[] {
   const mapped = inodeOf(mapping);
-  return path !== undefined && (mapped === undefined || inodeOf(path) === mapped) ? path : mapped && mapping;
+  const [file] = fileIn(root, shown);
+  if (file !== undefined && (mapped === undefined || inodeOf(file.path) === mapped)) return [file];
+  return mapped === undefined ? [] : [{ path: mapping, shown }];
 }
 
 // --------------------------------------------------------------------------------------------------------------- roots
 
-function fileIn(root: string, path: string): string | undefined {
+/** The file, or nothing. */
+function fileIn(root: string, shown: string): readonly TargetFile[] {
   try {
-    const file = resolveInRoot(root, path);
-    return inodeOf(file) === undefined ? undefined : file;
+    const path = resolveInRoot(root, shown);
+    return inodeOf(path) === undefined ? [] : [{ path, shown }];
   } catch {
-    return undefined;
+    return [];
   }
 }
 
-function lookedUp(root: string, name: string): readonly string[] {
+function lookedUp(root: string, name: string): readonly TargetFile[] {
   return FOLDERS.flatMap((folder) => [folder, ...multiarch(root, folder)]).flatMap((folder) =>
     entriesIn(root, folder)
       .filter((entry) => isCalled(name, entry))
-      .flatMap((entry) => fileIn(root, `${folder}/${entry}`) ?? []),
+      .flatMap((entry) => fileIn(root, `${folder}/${entry}`)),
   );
 }
 

@@ -22,13 +22,13 @@ export async function lookAt(target: ResolvedTarget, deps: LookDependencies): Pr
   const pids = target.kind === 'process' ? livingOf(target, processes) : pidsOf(target, paths, deps);
   const own = pids.filter((pid) => pid > 0);
   const contextSwitches = switchesOf(own, processes);
-  const sockets = socketsOf(own, processes);
+  const open = openOf(own, processes);
   return {
     atMs: Date.now(),
     containers: await containersOf(target, paths, deps),
     processes: pids.length,
     ...(contextSwitches !== undefined && { contextSwitches }),
-    ...(sockets !== undefined && { sockets }),
+    ...open,
   };
 }
 
@@ -90,24 +90,27 @@ function switchesOf(pids: readonly number[], { folder }: Processes): number | un
   return sum;
 }
 
-/** How many sockets the processes have open, each once though several share it. */
-function socketsOf(pids: readonly number[], { folder }: Processes): number | undefined {
+/** How many sockets and rings the processes have open, each once though several share it. */
+function openOf(pids: readonly number[], { folder }: Processes): Pick<Coverage, 'sockets' | 'ioUrings'> {
   const sockets = new Set<string>();
+  let ioUrings = 0;
   let files = 0;
   for (const pid of pids) {
     const open = namesIn(`${folder}/${pid}/fd`);
     files += open.length;
-    if (files > MAX_FILES) return undefined;
+    if (files > MAX_FILES) return {};
     for (const fd of open) {
       try {
         const link = readlinkSync(`${folder}/${pid}/fd/${fd}`);
         if (link.startsWith('socket:')) sockets.add(link);
+        if (link === 'anon_inode:[io_uring]') ioUrings += 1;
       } catch {
         // Closed meanwhile.
       }
     }
   }
-  return pids.length > 0 ? sockets.size : undefined;
+  if (pids.length === 0) return {};
+  return { sockets: sockets.size, ...(ioUrings > 0 && { ioUrings }) };
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -1,4 +1,5 @@
 import { KerntapError } from '../errors.ts';
+import { ownKernelOf } from '../trace/own-kernel.ts';
 import type { Container, PodSource, ResolvedTarget, Visible } from '../trace/ports.ts';
 import type { Cgroups } from './cgroups.ts';
 import { ambiguous, gone, goneOf, listed, notFound, noWorkload, onlyInV1 } from './misses.ts';
@@ -411,14 +412,11 @@ const containersBelow = (path: string, { pods, containers }: Snapshot): readonly
 const mayKnow = (pod: Pod | undefined, { visible }: ResolveDependencies): boolean =>
   visible(pod?.namespace || undefined);
 
-/** `runsc` is gVisor's; both run system calls in a kernel of their own. */
-const SANDBOXES = /^(?:runsc|gvisor|kata)/;
-
 export const sandboxNote = (containers: readonly Container[], name: string): readonly string[] => {
-  const handler = containers.find((each) => SANDBOXES.test(each.handler ?? ''))?.handler;
-  if (handler === undefined) return [];
+  const kernel = containers.map(ownKernelOf).find((found) => found !== undefined);
+  if (kernel === undefined) return [];
   return [
-    `${name} runs under ${SANDBOXES.exec(handler)?.[0] === 'kata' ? 'Kata' : 'gVisor'}, whose own kernel takes its system calls: this node sees its cgroup counters, its network device and its block requests only, and a count of anything else says nothing.`,
+    `${name} runs under ${kernel}, whose own kernel takes its system calls: this node sees its cgroup counters, its network device and its block requests only, and a count of anything else says nothing.`,
   ];
 };
 

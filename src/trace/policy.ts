@@ -1,6 +1,7 @@
 import { KerntapError } from '../errors.ts';
 import type { Program } from '../program/program.ts';
 import { refuseForAll, tierOf } from '../program/tier.ts';
+import { ownKernelOf } from './own-kernel.ts';
 import type { AppliedRule, Caller, ResolvedTarget, SandboxFacts, Tier, TraceAction, Visible } from './ports.ts';
 
 /** What a node allows; each value is a limit that no caller can raise. */
@@ -80,6 +81,23 @@ export function rightForUnscoped(rules: readonly AppliedRule[], right: TraceActi
 /** True for a probe that sees events of others; `begin`, `end` and `interval` have none. */
 export const isNodeWide = ({ class: owner, point }: AppliedRule): boolean =>
   owner === 'N' && !/^(?:begin|end|interval|i)(?::|$)/i.test(point);
+
+/**
+ * Throws `target.unsupported` for a probe of tasks when the target's own kernel takes its system calls: what this node's
+ * kernel would count is the sandbox, and its zero would say nothing.
+ */
+export function refuseHidden(rules: readonly AppliedRule[], { name, containers }: ResolvedTarget): void {
+  const kernels = containers.map(ownKernelOf);
+  const [kernel] = kernels;
+  if (kernel === undefined || kernels.includes(undefined)) return;
+  const blind = rules.find((rule) => !['S', 'P', 'B', 'N'].includes(rule.class));
+  if (blind === undefined) return;
+  throw new KerntapError(
+    'target.unsupported',
+    `\`${blind.point}\` sees nothing of ${name}, which runs under ${kernel}: a kernel of its own takes its system calls.`,
+    { remedy: 'use probes of packets or of block requests, such as tracepoint:net:netif_receive_skb' },
+  );
+}
 
 /** What a caller may know of: with node rights everything, else what is in his namespaces. */
 export const visibleTo =

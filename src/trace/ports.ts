@@ -404,6 +404,8 @@ export interface Coverage {
   /** Sums over its processes since they began; absent where /proc does not tell. */
   readonly contextSwitches?: number;
   readonly sockets?: number;
+  /** Rings of io_uring that its processes have open: what goes through one makes no system call. */
+  readonly ioUrings?: number;
 }
 
 /** Whether a caller may know of what is in a namespace; undefined is what belongs to no pod. */
@@ -418,8 +420,17 @@ export interface TargetResolver {
   list(filter: TargetFilter, signal: AbortSignal, visible?: Visible): Promise<TargetPage>;
   /** What of it is there now; never throws, since the target may be gone. */
   look(target: ResolvedTarget): Promise<Coverage>;
-  /** Host paths of the file that `path` (a path, or a library's or program's name) is inside the target, one an inode. Throws `target.no_file`. */
-  files(target: ResolvedTarget, path: string): Promise<readonly string[]>;
+  /**
+   * The files that `path` (a path, or a library's or program's name) is inside the target, one an inode; without it all that
+   * its processes run. Throws `target.no_file`.
+   */
+  files(target: ResolvedTarget, path: string | undefined): Promise<readonly TargetFile[]>;
+}
+
+/** A file of a target: where this process finds it, and what it is called inside. */
+export interface TargetFile {
+  readonly path: string;
+  readonly shown: string;
 }
 
 export interface NodeFacts extends KernelFacts {

@@ -1,7 +1,15 @@
 import { toPrinted } from '../program/instrument.ts';
 import { type Program, parseProgram } from '../program/program.ts';
 import { scopeTree } from '../program/scope/index.ts';
-import { admit, neededRight, type PolicyLimits, requireSandbox, rightForUnscoped, visibleTo } from './policy.ts';
+import {
+  admit,
+  neededRight,
+  type PolicyLimits,
+  refuseHidden,
+  requireSandbox,
+  rightForUnscoped,
+  visibleTo,
+} from './policy.ts';
 import type {
   Access,
   AppliedRule,
@@ -59,6 +67,7 @@ export async function prepare(question: Question, call: CallContext, deps: Prepa
         unscoped: question.unscoped ?? 'refuse',
       })
     : { tree: bound.tree, rules: [] };
+  refuseHidden(scoped.rules, target);
   const wider = rightForUnscoped(scoped.rules, right);
   if (wider) await access.allow(call.caller, wider);
   const printed = toPrinted(program, scoped, {

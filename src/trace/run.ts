@@ -103,7 +103,7 @@ function trace(prepared: Prepared, timeoutMs: number, open: OpenRun, slot: Slot,
   const { log, now, limits } = deps;
   const stop = new AbortController();
   const settled = Promise.withResolvers<void>();
-  const redactor = createRedactor(deps.redactions);
+  const redactor = createRedactor({ rules: deps.redactions, hideAddresses: prepared.tier === 'pod' });
   const coverage = target.scope && watchCoverage(deps.targets, target, rules);
   const startedMs = now();
   let armedMs: number | undefined;

@@ -25,7 +25,10 @@ export async function bindFiles(tree: Tree, target: ResolvedTarget, targets: Tar
     const [path, ...rest] = point.parts;
     if (!USER_KINDS.includes(point.kind) || path === undefined) return [point];
     const found = await targets.files(target, path);
-    return found.map((file) => ({ ...point, parts: [`/proc/self/fd/${FIRST_FD + indexIn(files, file)}`, ...rest] }));
+    return found.map((file) => ({
+      ...point,
+      parts: [`/proc/self/fd/${FIRST_FD + indexIn(files, file.path)}`, ...rest],
+    }));
   }
 
   const probes: Tree['probes'][number][] = [];

@@ -115,7 +115,7 @@ export const record: RunRecord = {
         { all: 1, inScope: 1 },
       ],
       start: { atMs: 1_764_000_000_412, containers: [{ name: 'main', id: 'c1' }], processes: 3, contextSwitches: 41 },
-      end: { atMs: 1_764_000_001_912, containers: [], processes: 0, sockets: 0 },
+      end: { atMs: 1_764_000_001_912, containers: [], processes: 0, sockets: 0, ioUrings: 1 },
       notes: ['container main ended during the trace'],
     },
   },

@@ -80,6 +80,7 @@ export async function startFakeCri(containers: readonly FakeContainer[] = []): P
 const sandboxOf = ({ id, handler = '' }: FakeContainer): PodSandbox => ({
   id: `pod-of-${id}`,
   metadata: { name: `pod-${Number.parseInt(id, 16)}`, uid: `uid-${id}`, namespace: 'shop' },
+  labels: { app: 'shop' },
   runtime_handler: handler,
 });
 

@@ -100,3 +100,16 @@ test.skipIf(!canTrace)('names that bpftrace does not know find their neighbours 
   expect((await nearest('field', 'next_pd', 'struct tracepoint:sched:sched_switch_args'))[0]).toBe('next_pid');
   expect((await nearest('field', 'skc_state', 'struct sock'))[0]).toBe('__sk_common.skc_state');
 });
+
+test.skipIf(!canTrace)('this kernel lets programs be scoped by what it has [needs root and BPF]', async () => {
+  const scoping = await kernel.scoping(never);
+  const { lockdown } = await kernel.facts(false, never);
+  expect(scoping.has('struct task_struct', 'cgroups')).toBe(true);
+  expect(scoping.has('struct task_struct', 'nosuchfield')).toBe(false);
+  expect(scoping.cgroups === 'id_set').toBe(lockdown === 'confidentiality');
+  // What was chosen is what bpftrace can read here.
+  if (scoping.cgroups.startsWith('ancestor')) {
+    const program = `software:cpu-clock:1000000000 { @ = curtask->cgroups->dfl_cgrp->${scoping.cgroups}[0]; }`;
+    expect(await attach(program)).toEqual({ attached: true });
+  }
+});

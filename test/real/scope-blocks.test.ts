@@ -17,14 +17,14 @@ function diskOf(path: string): string | undefined {
   return existsSync(`/sys/dev/block/${name}/queue`) ? name : undefined;
 }
 
-/** Writes a block so many times past the page cache to a file that has it already, then removes the file. */
+/** Writes a block so many times past the page cache to a file that has it already; the file is removed at the end. */
 const writes = (file: string, count: number) => `
   use Fcntl; use IO::Handle; sysopen(my $f, '${file}', O_RDWR | O_CREAT) or die $!;
-  syswrite($f, 'x' x 4096); $f->sync; close $f; pause;
-  sysopen($f, '${file}', O_RDWR | Fcntl::O_DIRECT()) or die $!; my $page = "\\0" x 8192;
-  my $at = (4096 - unpack('J', pack('p', $page)) % 4096) % 4096;
-  for (1..${count}) { sysseek($f, 0, 0); syswrite($f, $page, 4096, $at) == 4096 or die $! }
-  unlink '${file}'`;
+  syswrite($f, 'x' x 4096); $f->sync;
+  sysopen(my $d, '${file}', O_RDWR | Fcntl::O_DIRECT()) or die $!; unlink '${file}';
+  my $page = "\\0" x 8192; my $at = (4096 - unpack('J', pack('p', $page)) % 4096) % 4096;
+  syswrite($d, $page, 4096, $at) or die $!; pause;
+  for (1..${count}) { sysseek($d, 0, 0); syswrite($d, $page, 4096, $at) == 4096 or die $! }`;
 
 const canThrottle = existsSync(join(blkio, 'blkio.throttle.write_iops_device')) && disk !== undefined;
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { ScopeTarget } from '../../src/program/scope/scope.ts';
@@ -153,3 +153,36 @@ test.skipIf(!canTrace)(
     expect(counts['interval:ms:10']).toBeGreaterThan(0);
   },
 );
+
+/** The file of the C library that a process has mapped. */
+const libcOf = (pid: number): string =>
+  /^\S+ r-xp .* (\/\S*\/libc[.-]\S*)$/m.exec(readFileSync(`/proc/${pid}/maps`, 'utf8'))?.[1] ?? 'none';
+
+test.skipIf(!canTrace)(
+  'a function of a library that both share counts for the target only, on entry and return [needs root and BPF]',
+  async () => {
+    await using cgroups = makeCgroups(['pod', 'other']);
+    await using own = await startIn(cgroups, 'pod', 50);
+    await using foreign = await startIn(cgroups, 'other', 30);
+    const libc = libcOf(own.pid);
+    const program = `
+      uprobe:${libc}:getppid { @entries[pid] = count(); }
+      uretprobe:${libc}:getppid { @returns = count(); }`;
+    await using trace = await traceScoped(program, { groups: [cgroups.group('pod')] });
+    await own.next();
+    await foreign.next();
+    expect(await trace.maps()).toEqual({ '@entries': { [own.pid]: 50 }, '@returns': 50 });
+  },
+);
+
+test.skipIf(!canTrace)('samples of a profile are those of the target only [needs root and BPF]', async () => {
+  await using cgroups = makeCgroups(['pod', 'other']);
+  const busy = 'my $end = time + 2; 1 while time < $end';
+  await using own = await startScript(busy);
+  await using foreign = await startScript(busy);
+  cgroups.enter('pod', own.pid);
+  cgroups.enter('other', foreign.pid);
+  await using trace = await traceScoped('profile:hz:99 { @[pid] = count(); }', { groups: [cgroups.group('pod')] });
+  await Promise.all([own.next(), foreign.next()]);
+  expect(Object.keys((await trace.maps())['@'] ?? {})).toEqual([String(own.pid)]);
+});

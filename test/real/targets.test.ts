@@ -17,6 +17,7 @@ import { expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { createCgroupfs } from '../../src/targets/runtimes/cgroupfs.ts';
 import { createTargets } from '../../src/targets/targets.ts';
+import type { TargetFile } from '../../src/trace/ports.ts';
 import { cgroupFolder, endCgroup } from '../helpers/containers/cgroups.ts';
 import { cgroupMount } from '../helpers/containers/machine.ts';
 import { bpftraceCommand, canTrace, isRoot, projectRoot } from '../helpers/machine.ts';
@@ -241,15 +242,18 @@ test.skipIf(!canGroup)('files are those of the target, and no link of its leads 
         .split('\n').length === 2,
     'both run',
   );
-  const inode = (path: string) => statSync(path, { bigint: true }).ino;
-  const shell = inode(join(image.root, 'bin/sh'));
+  const inodeAt = (path: string) => statSync(path, { bigint: true }).ino;
+  const inode = ({ path }: TargetFile) => inodeAt(path);
+  const shell = inodeAt(join(image.root, 'bin/sh'));
 
   const libc = await targets.files(found, 'libc');
   expect(libc).toHaveLength(1);
   const needed = execFileSync('sh', ['-c', `find ${image.root} -name 'libc[.-]*' -type f`], {
     encoding: 'utf8',
   }).trim();
-  expect(libc.map(inode)).toEqual([inode(needed)]);
+  expect(libc.map(inode)).toEqual([inodeAt(needed)]);
+  expect(libc[0]?.shown).toMatch(/^\/.*libc/);
+  expect((await targets.files(found, undefined)).map(inode)).toEqual(expect.arrayContaining([shell, inodeAt(needed)]));
   expect((await targets.files(found, '/bin/sh')).map(inode)).toEqual([shell]);
   expect((await targets.files(found, '/bin/up')).map(inode)).toEqual([shell]);
   for (const path of ['/bin/leak', '/etc/passwd', 'nosuch', 'bin/sh', '', '/bin', '/bin/\0']) {
@@ -267,8 +271,9 @@ test.skipIf(!canGroup)('a program that was replaced while it runs is found by it
   await bed.start('/one', [program, '1000']);
   const found = await targets.resolve(`cgroup:${bed.top}/one`, signal);
   rmSync(program);
-  const [path = '', ...others] = await targets.files(found, 'worker');
-  expect(others).toEqual([]);
+  const files = await targets.files(found, 'worker');
+  expect(files).toMatchObject([{ shown: expect.stringMatching(/\/worker$/) }]);
+  const [{ path } = { path: '' }] = files;
   expect(path).toMatch(/^\/proc\/\d+\/map_files\//);
   expect(statSync(path, { bigint: true }).ino).toBe(inode);
 });

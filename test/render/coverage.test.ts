@@ -85,7 +85,7 @@ describe('what an answer covers', () => {
 describe('a run about a target that saw nothing', () => {
   it.each([
     [
-      coverage,
+      { ...coverage, rules: coverage.rules.slice(0, 1) },
       90,
       'The target was there: 8 processes, 412 context switches, 12 sockets. The probes fired 90 times on this node.',
     ],
@@ -97,6 +97,19 @@ describe('a run about a target that saw nothing', () => {
     [{ ...coverage, start: look(0, 0, []), end: look(0, 0, []) }, undefined, 'No process of the target was seen.'],
   ])('says whether the target lived and the probes fired', (account, runs, sentence) => {
     expect(silence(account, runs)).toBe(sentence);
+  });
+
+  const seen = (point: string, more: Partial<CoverageAccount> = {}) => ({ ...coverage, rules: [rule(point)], ...more });
+  it.each([
+    [seen('uprobe:libc:malloc'), 0, 'a static binary'],
+    [seen('tracepoint:syscalls:sys_enter_read', { end: { ...look(8, 512), ioUrings: 2 } }), 9, 'io_uring (2 rings)'],
+    [seen('kprobe:blk_account_io_done'), 9, 'an interrupt or a worker'],
+  ])('names what would explain it', (account, fired, why) => {
+    expect(silence(account, fired)).toContain(why);
+  });
+
+  test('guesses nothing where nothing points to it', () => {
+    expect(silence(seen('tracepoint:syscalls:sys_enter_read'), 9)).not.toContain('Likely');
   });
 
   test('never says just that there were no events', () => {

@@ -20,12 +20,13 @@ afterAll(() => containerd?.[Symbol.asyncDispose](), 120_000);
 test.skipIf(!canContain).each<Driver>(['systemd', 'cgroupfs', 'mixed'])(
   'containers of a pod have names, pid and the cgroup that the driver %s gives them [needs root]',
   async (driver) => {
-    const labels = { app: 'web' };
+    const labels = { part: 'server' };
     await using pod = await containerd.pod({
       name: 'web-0',
       namespace: 'shop',
       driver,
       hostNetwork: true,
+      labels: { app: 'web' },
       containers: { main: { labels }, side: {} },
     });
     const runtime = createCriRuntime({ socket: containerd.socket, log: silentLog });
@@ -39,7 +40,11 @@ test.skipIf(!canContain).each<Driver>(['systemd', 'cgroupfs', 'mixed'])(
         name,
         state: 'running',
         pod: { namespace: 'shop', name: 'web-0', uid: pod.uid },
-        labels: expect.objectContaining({ 'io.kubernetes.pod.uid': pod.uid, ...(name === 'main' && labels) }),
+        labels: expect.objectContaining({
+          'io.kubernetes.pod.uid': pod.uid,
+          app: 'web',
+          ...(name === 'main' && labels),
+        }),
         image: expect.any(String),
         pid,
         startTicks: BigInt(startTimeOf(pid) ?? 0),

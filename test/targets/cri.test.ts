@@ -28,7 +28,7 @@ test('a container has its pod, image, state and labels from the two lists and it
     name: 'web',
     state: 'running',
     pod: { namespace: 'shop', name: 'pod-1', uid: `uid-${fakeId(1)}` },
-    labels: { 'io.kubernetes.container.name': 'web' },
+    labels: { app: 'shop', 'io.kubernetes.container.name': 'web' },
     image: 'localhost/fake:1',
     cgroup: `/kubepods/burstable/pod1/${fakeId(1)}`,
     handler: 'runc',

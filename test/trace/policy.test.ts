@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
 import { parseProgram } from '../../src/program/program.ts';
-import { admit, neededRight, requireSandbox, rightForUnscoped, visibleTo } from '../../src/trace/policy.ts';
+import {
+  admit,
+  neededRight,
+  refuseHidden,
+  requireSandbox,
+  rightForUnscoped,
+  visibleTo,
+} from '../../src/trace/policy.ts';
 import type { AppliedRule, Caller, ResolvedTarget, SandboxFacts } from '../../src/trace/ports.ts';
 
 const limits = { maxTimeoutMs: 60_000, maxAttachPoints: 2 };
@@ -55,6 +62,25 @@ test('a probe that runs for the whole node needs node rights; one that has no ev
   const right = neededRight(program(OPEN), pod);
   expect(rightForUnscoped([rule('interval:s:1'), rule('BEGIN')], right)).toBeUndefined();
   expect(rightForUnscoped([rule('tracepoint:irq:*')], right)).toMatchObject({ tier: 'node' });
+});
+
+test("a probe of tasks is refused for a target whose own kernel takes its system calls; packets are this node's", () => {
+  const container = { runtime: 'containerd', id: 'c1', name: 'main', state: 'running', labels: {} } as const;
+  const sandboxed = { ...pod, containers: [{ ...container, handler: 'runsc' }] };
+  const rule = (point: string, owner: AppliedRule['class']): AppliedRule => ({
+    point,
+    class: owner,
+    owner: '',
+    points: 1,
+    notes: [],
+  });
+  expect(() => refuseHidden([rule(OPEN, 'T')], sandboxed)).toThrow(
+    expect.objectContaining({ code: 'target.unsupported', message: expect.stringMatching(/sys_enter_openat.*gVisor/) }),
+  );
+  expect(() => refuseHidden([rule('tracepoint:net:*', 'P'), rule('interval:s:1', 'N')], sandboxed)).not.toThrow();
+  expect(() =>
+    refuseHidden([rule(OPEN, 'T')], { ...pod, containers: [{ ...container, handler: 'runc' }] }),
+  ).not.toThrow();
 });
 
 test('a caller knows of what is in his namespaces, and with node rights of everything', () => {

@@ -6,7 +6,7 @@ import { argument } from './argument.ts';
 import { block } from './block.ts';
 import { GROUP_SET, IO_SET } from './cgroup.ts';
 import { iterator } from './iterator.ts';
-import { keyOf, scopedMaps } from './keyed.ts';
+import { keyOf, scopedKeys } from './keyed.ts';
 import { always, nobody } from './none.ts';
 import { packet } from './packet.ts';
 import { translatePids } from './pids.ts';
@@ -93,7 +93,7 @@ function place(probe: Probe, tree: Tree, request: ScopeRequest): readonly Placed
   const home = placed
     .filter(({ isMiss }) => !isMiss)
     .flatMap(({ parts }) => parts)
-    .find(({ claim }) => claim.class !== 'N' && !claim.translation);
+    .find(({ claim }) => (claim.class === 'N' ? claim.why !== undefined : !claim.translation));
   return placed.map(({ isMiss, parts, ...one }) => ({
     ...one,
     parts: isMiss && home ? parts.map((part) => ({ ...home, points: part.points })) : parts,
@@ -122,9 +122,9 @@ const MISSED = { pattern: '*', class: 'T' } as const;
 /** Gives what has no owner the key that a scoped probe stored, where it reads one (class M). */
 function withKeys(placed: readonly Placed[]): readonly Placed[] {
   const isScoped = ({ parts }: Placed) => parts.every(({ claim }) => claim.class !== 'N');
-  const maps = scopedMaps(placed.map((one) => ({ probe: one.probe, isScoped: isScoped(one) })));
+  const keys = scopedKeys(placed.map((one) => ({ probe: one.probe, isScoped: isScoped(one) })));
   return placed.map((one) => {
-    const found = keyOf(one.probe, maps);
+    const found = keyOf(one.probe, keys);
     if (!found) return one;
     const key: Expression = found.key.length === 1 && found.key[0] ? found.key[0] : { kind: 'tuple', items: found.key };
     const predicate: Expression = {
@@ -172,7 +172,11 @@ function scoped(probe: Probe, { claim, points }: Part): Probe {
   const own = translation
     ? {
         ...translateProbe(probe, translation, name ?? ''),
-        points: probe.points.map((one) => ({ ...one, ...translation.point })),
+        points: probe.points.map((one) => ({
+          ...one,
+          kind: translation.point.kind,
+          parts: translation.point.parts,
+        })),
       }
     : probe;
   const scope = typeof claim.predicate === 'string' ? parseExpression(claim.predicate) : claim.predicate;

@@ -1,62 +1,108 @@
-import { type AnyNode, childrenOf, type Expression, nodesOf, type Probe, probeNodes } from '../tree.ts';
+import { printExpression } from '../print.ts';
+import { type AnyNode, childrenOf, type Expression, mapExpressions, nodesOf, type Probe, probeNodes } from '../tree.ts';
 import { fieldOfArgs } from './uses.ts';
 
-/** Writes to a map's item: `@m[k] = v`, `@m[k] += v`, `@m[k]++`. */
-function* storedIn(nodes: Iterable<AnyNode>): Generator<string> {
-  for (const node of nodes) {
-    const target = node.kind === 'assign' ? node.target : node.kind === 'update' ? node.operand : undefined;
-    const map = target && mapOf(target);
-    if (map) yield map.name;
-  }
+/** An item of a map, with what its key is made of. */
+interface Item {
+  readonly map: string;
+  readonly key: readonly Expression[];
 }
 
-/** The map below `@m[k]`, `@m[k].field`, `@m[k][0]`. */
+/** Functions that change nothing in the map that they are given, or only remove from it. */
+const HARMLESS = ['has_key', 'delete', 'print', 'clear', 'zero', 'len'];
+
+/**
+ * Maps that only scoped probes store to, with the keys under which they do, as text: what is found there came from the
+ * target. Keys must be made of an event's own arguments, or a program could make up those of other events.
+ */
+export function scopedKeys(
+  probes: readonly { readonly probe: Probe; readonly isScoped: boolean }[],
+): ReadonlyMap<string, ReadonlySet<string>> {
+  const keys = new Map<string, Set<string>>();
+  const others = new Set<string>();
+  for (const { probe, isScoped } of probes) {
+    for (const node of probeNodes(probe)) {
+      for (const map of givenAway(node)) others.add(map);
+      const stored = storedBy(node);
+      if (stored === undefined) continue;
+      const key = resolved(stored, probe);
+      // As tools do in their begin, so that the map is there; nothing has such a key.
+      if (key.length > 0 && key.every((part) => part.kind === 'number' && Number(part.text) === 0)) continue;
+      if (isScoped && isOfArguments(key)) keys.set(stored.map, (keys.get(stored.map) ?? new Set()).add(textOf(key)));
+      else others.add(stored.map);
+    }
+  }
+  for (const map of others) keys.delete(map);
+  return keys;
+}
+
+/** M: an item that the probe reads under a key under which scoped probes store; its key holds no variables. */
+export function keyOf(probe: Probe, keys: ReadonlyMap<string, ReadonlySet<string>>): Item | undefined {
+  for (const node of probeNodes(probe)) {
+    const item = lookedUpBy(node);
+    if (item === undefined) continue;
+    const key = resolved(item, probe);
+    if (keys.get(item.map)?.has(textOf(key))) return { map: item.map, key };
+  }
+  return undefined;
+}
+
+/** `@m[KEY] = v`, `@m[KEY]++`, `@m[KEY].field = v`. */
+function storedBy(node: AnyNode): Item | undefined {
+  const target = node.kind === 'assign' ? node.target : node.kind === 'update' ? node.operand : undefined;
+  const map = target && mapOf(target);
+  return map && { map: map.name, key: map.key ?? [] };
+}
+
 function mapOf(node: Expression): Extract<Expression, { kind: 'map' }> | undefined {
   if (node.kind === 'map') return node;
   return node.kind === 'field' || node.kind === 'index' ? mapOf(node.object) : undefined;
 }
 
-/** Maps that only scoped probes store to: a key that is found there came from the target. */
-export function scopedMaps(
-  probes: readonly { readonly probe: Probe; readonly isScoped: boolean }[],
-): ReadonlySet<string> {
-  const by = (scoped: boolean) =>
-    new Set(probes.flatMap(({ probe, isScoped }) => (isScoped === scoped ? [...storedIn(probeNodes(probe))] : [])));
-  const others = by(false);
-  return new Set([...by(true)].filter((name) => !others.has(name)));
-}
-
-/**
- * M: `@m[KEY]` as the probe reads it, where `@m` is one of `maps` and KEY is made of the event's own arguments, such as a
- * pointer or a device with a sector. The current task says nothing where the probe runs, so it must not be in the key.
- */
-export function keyOf(
-  probe: Probe,
-  maps: ReadonlySet<string>,
-): { map: string; key: readonly Expression[] } | undefined {
-  for (const node of probeNodes(probe)) {
-    const read = lookUpOf(node);
-    if (read === undefined || !maps.has(read.map)) continue;
-    if (read.key.every(isOfEvent) && read.key.some(namesArgument)) return read;
-  }
-  return undefined;
-}
-
 /** `@m[KEY]`, `has_key(@m, KEY)`, `delete(@m, KEY)`. */
-function lookUpOf(node: AnyNode): { map: string; key: readonly Expression[] } | undefined {
+function lookedUpBy(node: AnyNode): Item | undefined {
   if (node.kind === 'map') return node.key && { map: node.name, key: node.key };
-  if (node.kind !== 'call' || (node.callee !== 'has_key' && node.callee !== 'delete')) return undefined;
+  if (node.kind !== 'call' || !HARMLESS.includes(node.callee)) return undefined;
   const [map, key] = node.arguments;
   return map?.kind === 'map' && map.key === undefined && key ? { map: map.name, key: [key] } : undefined;
 }
 
+/** Maps that are given as a whole to a macro, which may store to them. */
+const givenAway = (node: AnyNode): readonly string[] =>
+  node.kind === 'call' && !HARMLESS.includes(node.callee)
+    ? node.arguments.flatMap((one) => (one.kind === 'map' && one.key === undefined ? [one.name] : []))
+    : [];
+
+/** A key with what its variables stand for, as far as each is set once, and a tuple as its parts. */
+function resolved({ key }: Item, probe: Probe): readonly Expression[] {
+  const values = new Map<string, Expression | undefined>();
+  for (const node of probeNodes(probe)) {
+    const set = settingOf(node);
+    if (set) values.set(set.name, values.has(set.name) ? undefined : set.value);
+  }
+  const replace = (node: Expression) => (node.kind === 'variable' ? (values.get(node.name) ?? node) : node);
+  const whole = key.map((part) => mapExpressions({ statements: [], value: part }, replace).value ?? part);
+  const [first] = whole;
+  return whole.length === 1 && first?.kind === 'tuple' ? first.items : whole;
+}
+
+function settingOf(node: AnyNode): { name: string; value: Expression | undefined } | undefined {
+  if (node.kind === 'let') return { name: node.name, value: node.value };
+  if (node.kind === 'for_each' || node.kind === 'for_range') return { name: node.variable, value: undefined };
+  if (node.kind !== 'assign' || node.target.kind !== 'variable') return undefined;
+  return { name: node.target.name, value: node.operator === '=' ? node.value : undefined };
+}
+
+const textOf = (key: readonly Expression[]): string => key.map(printExpression).join(', ');
+
+const isOfArguments = (key: readonly Expression[]): boolean =>
+  key.length > 0 && key.every((part) => isMadeOfArguments(part) && [...nodesOf(part)].some(isArgument));
+
 const isArgument = (node: AnyNode): boolean =>
   fieldOfArgs(node) !== undefined || (node.kind === 'name' && /^arg\d$/.test(node.name));
 
-const namesArgument = (key: Expression): boolean => [...nodesOf(key)].some(isArgument);
-
-function isOfEvent(node: AnyNode): boolean {
+function isMadeOfArguments(node: AnyNode): boolean {
   if (isArgument(node) || node.kind === 'number') return true;
   const isPure = ['cast', 'field', 'index', 'binary', 'tuple'].includes(node.kind);
-  return isPure && childrenOf(node).every(isOfEvent);
+  return isPure && childrenOf(node).every(isMadeOfArguments);
 }

@@ -17,7 +17,9 @@ const V1 = {
   VersionResponse: { fields: { runtime_name: text(2) } },
   ListPodSandboxRequest: { fields: {} },
   ListPodSandboxResponse: { fields: { items: messages('PodSandbox', 1) } },
-  PodSandbox: { fields: { id: text(1), metadata: message('PodSandboxMetadata', 2), runtime_handler: text(7) } },
+  PodSandbox: {
+    fields: { id: text(1), metadata: message('PodSandboxMetadata', 2), labels: texts(5), runtime_handler: text(7) },
+  },
   PodSandboxMetadata: { fields: { name: text(1), uid: text(2), namespace: text(3) } },
   ListContainersRequest: { fields: {} },
   ListContainersResponse: { fields: { containers: messages('Container', 1) } },
@@ -67,6 +69,8 @@ export interface Methods {
 export interface PodSandbox {
   readonly id: string;
   readonly metadata: { readonly name: string; readonly uid: string; readonly namespace: string } | null;
+  /** Those of the pod. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly runtime_handler: string;
 }
 export interface CriContainer {

@@ -135,7 +135,7 @@ function containerOf(
     name: metadata?.name || id.slice(0, 12),
     state: stateOf(container),
     ...(pod && { pod: { namespace: pod.namespace, name: pod.name, uid: pod.uid } }),
-    labels,
+    labels: { ...sandbox?.labels, ...labels },
     ...(imageName && { image: imageName }),
     ...(handler !== undefined && { handler }),
     ...fieldsOf(details),

@@ -1,0 +1,67 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { KerntapError } from '../../../src/errors.ts';
+import { parseTree } from '../../../src/program/parse.ts';
+import { printTree } from '../../../src/program/print.ts';
+import type { Probe, Tree } from '../../../src/program/tree.ts';
+import { projectRoot } from '../../helpers/machine.ts';
+import { scope } from './node.ts';
+
+const FOLDER = join(projectRoot, 'test/fixtures/agent-programs');
+
+/** What is left without the scoper's own: what has no span, and the parts of a list that it took apart. */
+function withoutAdditions(scoped: Tree): Tree {
+  const callers = scoped.probes.filter(({ points }) => points.some(({ span }) => span));
+  const probes = [...Map.groupBy(callers, ({ span }) => span?.start).values()].flatMap((parts): Probe[] => {
+    const [first] = parts;
+    if (first === undefined) return [];
+    const { predicate, ...probe } = first;
+    const points = parts.flatMap((part) => part.points).sort((a, b) => (a.span?.start ?? 0) - (b.span?.start ?? 0));
+    const user = predicate?.kind === 'binary' && predicate.left.span === undefined ? predicate.right : predicate;
+    return [{ ...probe, points, ...(user?.span && { predicate: user }) }];
+  });
+  return { ...scoped, probes };
+}
+
+/** A program, unless it is refused or runs in another form than it was written. */
+function scopedOf(source: string): { tree: Tree; scoped: Tree } | undefined {
+  try {
+    const tree = parseTree(source);
+    const { tree: scoped } = scope(source, { unscoped: 'allow' });
+    const isRaw = ({ points }: Probe) =>
+      points.some(({ kind, text }) => !text.startsWith('r') && kind === 'rawtracepoint');
+    return tree.probes.some(isRaw) || scoped.probes.some(isRaw) ? undefined : { tree, scoped };
+  } catch (error) {
+    if (error instanceof KerntapError) return undefined;
+    throw error;
+  }
+}
+
+test('without its predicates a scoped program is what the caller wrote', () => {
+  const kept = globSync('*.bt', { cwd: FOLDER }).flatMap((name) => {
+    const both = scopedOf(readFileSync(join(FOLDER, name), 'utf8'));
+    return both ? [{ name, ...both }] : [];
+  });
+  expect(kept.length).toBeGreaterThan(150);
+  for (const { name, tree, scoped } of kept) {
+    expect(printTree(withoutAdditions(scoped)).text, name).toBe(printTree(tree).text);
+  }
+});
+
+test('what has no place in the caller’s text is the scoper’s own, and stands before what is the caller’s', () => {
+  for (const name of globSync('*.bt', { cwd: FOLDER })) {
+    const source = readFileSync(join(FOLDER, name), 'utf8');
+    for (const { points, predicate } of scopedOf(source)?.scoped.probes ?? []) {
+      if (predicate === undefined) continue;
+      expect(predicate.span, name).toBeUndefined();
+      if (predicate.kind === 'binary' && predicate.operator === '&&' && predicate.right.span) {
+        expect(predicate.left.span, name).toBeUndefined();
+      }
+      expect(
+        points.every(({ kind }) => !['begin', 'end', 'interval'].includes(kind)),
+        name,
+      ).toBe(true);
+    }
+  }
+});
