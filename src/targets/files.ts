@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, statfsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { KerntapError } from '../errors.ts';
 import type { ResolvedTarget, TargetFile } from '../trace/ports.ts';
@@ -75,10 +75,28 @@ export function isCalled(wanted: string, name: string): boolean {
 function byInode(files: readonly TargetFile[]): readonly TargetFile[] {
   const found = new Map<string, TargetFile>();
   for (const file of files) {
-    const inode = inodeOf(file.path);
+    const inode = probedInodeOf(file.path);
     if (inode !== undefined && !found.has(inode)) found.set(inode, file);
   }
   return [...found.values()];
+}
+
+/** OVERLAYFS_SUPER_MAGIC of include/uapi/linux/magic.h. */
+const OVERLAYFS = 0x794c7630;
+
+/**
+ * What a probe in the file sits on. Each container has an overlayfs of its own over the same layers, and the kernel probes
+ * the file in the layer (d_real_inode in kernel/trace/trace_uprobe.c): its number is that of the overlay's file, on another
+ * device, so that the device is left out and the moment of its last change taken in.
+ */
+function probedInodeOf(path: string): string | undefined {
+  try {
+    if (statfsSync(path).type !== OVERLAYFS) return inodeOf(path);
+    const stat = statSync(path, { bigint: true });
+    return stat.isFile() ? `overlay ${stat.ino} ${stat.size} ${stat.ctimeNs}` : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function inodeOf(path: string, isFolder = false): string | undefined {

@@ -131,6 +131,24 @@ describe.skipIf(!canContain || !canTrace)('a program about one pod [needs root, 
     expect(main.sections).toMatchObject([{ name: '@calls', rows: [[1000]] }]);
   });
 
+  test('probes of a program in an image are found by name, and those of a neighbour with the same image are not counted', async () => {
+    await using containerd = await startContainerd();
+    await using pod = await containerd.pod({ name: 'web-0', namespace: 'shop', containers: { main: {} } });
+    await using other = await containerd.pod({ name: 'web-1', namespace: 'shop', containers: { main: {} } });
+    await using parts = await serverWith('--cri-sockets', containerd.socket);
+    const listed = await parts.client.call('list_probes', { target: 'shop/web-0', filter: 'uprobe:calls:call_*' });
+    const probe = /^uprobe:\S*calls:call_once$/m.exec(listed.text)?.[0] ?? listed.text;
+    const program = `${probe} { @ = count(); }`;
+    const begun = await parts.client.call('exec_program', { program, target: 'shop/web-0', timeout: 120, wait: false });
+    expect(begun.text).toMatch(/, running, /);
+    const run_id = runIdOf(begun);
+    await other.containers.main.exec(['calls', '999']);
+    await pod.containers.main.exec(['calls', '1000']);
+    await parts.client.call('manage_runs', { action: 'stop', run_id });
+    const run = runJson(await parts.client.call('get_result', { run_id, format: 'json' }));
+    expect(run).toMatchObject({ sections: [{ name: '@', rows: [[1000]] }], account: { node_cost: { runs: 1999 } } });
+  });
+
   test('counts a Docker container by its name, and a pod that Docker made by its cgroup', async () => {
     await using docker = await startDocker();
     const uid = randomUUID();

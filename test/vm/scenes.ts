@@ -30,6 +30,7 @@ async function kerntap(): Promise<McpClient> {
       if (performance.now() > endMs) throw new Error('the server of the scenes did not start: journalctl -u kerntap');
     }
   }
+  await fetch(`${KERNTAP}/v1/facts`); // all kinds of probes are tried meanwhile
   return connect(`${KERNTAP}/mcp`);
 }
 
@@ -38,7 +39,10 @@ const PATIENCE = { timeoutMs: 300_000 };
 /** Runs a program on a target while `work` is done. */
 async function count(client: McpClient, target: string, program: string, work: () => Promise<void>): Promise<Counted> {
   const request = { program, target, timeout: 600, wait: false };
-  const begun = await client.call('exec_program', request, PATIENCE);
+  const begin = () => client.call('exec_program', request, PATIENCE);
+  let begun = await begin();
+  // A runtime has 6 s to answer, which can be too short here while much else begins.
+  for (let tries = 0; tries < 20 && begun.text.includes('did not answer within'); tries++) begun = await begin();
   if (begun.isError) throw new Error(begun.text);
   const run_id = runIdOf(begun);
   await work();

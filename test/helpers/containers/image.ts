@@ -44,7 +44,7 @@ async function makeRootfs(rootfs: string): Promise<void> {
   const { stdout } = await run(busybox, ['--list']);
   const applets = stdout.split('\n').filter((name) => name !== '' && name !== 'busybox');
   await Promise.all(applets.map((name) => symlink('busybox', join(rootfs, 'bin', name))));
-  await run('gcc', ['-static', '-Os', '-s', '-o', join(rootfs, 'bin/idle'), SOURCE]);
+  await run('gcc', ['-static', '-Os', '-o', join(rootfs, 'bin/idle'), SOURCE]);
   for (const name of PROGRAMS.slice(1)) await symlink('idle', join(rootfs, 'bin', name));
   await writeFile(join(rootfs, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
 }

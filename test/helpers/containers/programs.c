@@ -20,9 +20,12 @@ static int idle(void) {
   for (;;) pause();
 }
 
+// A function that probes can be put on.
+__attribute__((noinline)) void call_once(void) { syscall(SYS_getppid); }
+
 // calls N: exactly N getppid calls.
 static int calls(int argc, char **argv) {
-  for (long left = argc > 1 ? atol(argv[1]) : 0; left > 0; left--) syscall(SYS_getppid);
+  for (long left = argc > 1 ? atol(argv[1]) : 0; left > 0; left--) call_once();
   return 0;
 }
 
