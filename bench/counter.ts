@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { toPrinted } from '../src/program/instrument.ts';
@@ -7,6 +6,7 @@ import type { Measurement } from './figures.ts';
 import { quietMoment } from './machine.ts';
 import { temporaryFolder } from './owned.ts';
 import { armedInFile, startPlain } from './plain.ts';
+import { costOf, withStats } from './stats.ts';
 
 const ROUNDS = 7;
 const BURSTS = 60;
@@ -16,7 +16,6 @@ const PROBE = 'tracepoint:syscalls:sys_enter_getppid';
 const PRINT = 'printf("%d %s %d\\n", pid, comm, 5);';
 const COUNT = '@n = count();';
 const GATE = 'interval:s:100 { @stop = 1; }';
-const SWITCH = '/proc/sys/kernel/bpf_stats_enabled';
 
 /** Programs as a person writes them, and what kerntap adds to them. */
 const PAIRS: readonly { what: string; plain: string; ours: string }[] = [
@@ -41,9 +40,7 @@ export const counter: Measurement = {
   title: "what a probe costs the kernel an event, with kerntap's count and gate, beside plain bpftrace",
   async measure(say) {
     await using folder = await temporaryFolder();
-    const before = readFileSync(SWITCH, 'latin1');
-    writeFileSync(SWITCH, '1');
-    try {
+    return withStats(async () => {
       const samples = PAIRS.map(() => ({ kerntap: [] as number[], plain: [] as number[] }));
       for (let round = 1; round <= ROUNDS; round += 1) {
         say(`round ${round} of ${ROUNDS}`);
@@ -54,9 +51,7 @@ export const counter: Measurement = {
         }
       }
       return PAIRS.map(({ what }, index) => ({ what, unit: 'ns', ...(samples[index] ?? { kerntap: [] }) }));
-    } finally {
-      writeFileSync(SWITCH, before);
-    }
+    });
   },
 };
 
@@ -77,14 +72,4 @@ async function nsAnEvent(program: string, file: string): Promise<number> {
   }
   const after = costOf(child.pid);
   return (after.ns - before.ns) / (after.runs - before.runs);
-}
-
-/** Of the tracepoint's program: its kind is 5, BPF_PROG_TYPE_TRACEPOINT. */
-function costOf(pid: number | undefined): { readonly ns: number; readonly runs: number } {
-  const infos = readdirSync(`/proc/${pid}/fdinfo`).map((fd) => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1'));
-  const info = infos.find((text) => /^prog_type:\s*5$/m.test(text)) ?? '';
-  const [ns, runs] = ['run_time_ns', 'run_cnt'].map((key) =>
-    Number(new RegExp(`^${key}:\\s*(\\d+)`, 'm').exec(info)?.[1]),
-  );
-  return { ns: ns ?? Number.NaN, runs: runs ?? Number.NaN };
 }

@@ -11,11 +11,12 @@ import { limit } from './limit.ts';
 import { listProbes } from './list-probes.ts';
 import { lookAround, machine, type Quiet } from './machine.ts';
 import { memory } from './memory.ts';
+import { neighbour } from './neighbour.ts';
 import { endAll } from './owned.ts';
 import { installation } from './plain.ts';
 import { tokens } from './tokens.ts';
 
-const MEASUREMENTS: readonly Measurement[] = [armed, events, counter, limit, listProbes, memory, tokens];
+const MEASUREMENTS: readonly Measurement[] = [armed, events, counter, neighbour, limit, listProbes, memory, tokens];
 
 interface Measured {
   readonly title: string;
