@@ -67,7 +67,7 @@ export function sectionLines(section: AnswerSection): readonly string[] {
     case 'program':
       return section.rows.flatMap(([part, text]) => [
         `${String(part)}:`,
-        ...escapeLines(String(text))
+        ...escapeLines(String(text).trimEnd())
           .split('\n')
           .map((line) => INDENT + line),
       ]);

@@ -1,6 +1,6 @@
 import { taskBelongs } from './cgroup.ts';
 import { cast, operandOf, parameterOf } from './operand.ts';
-import { type Claim, type Question, type Rule, unowned } from './rule.ts';
+import { type Claim, type Question, type Rule, rawForm, unowned } from './rule.ts';
 import { SWITCH_FIELDS, toRaw } from './translation.ts';
 
 const TYPE = 'struct task_struct';
@@ -39,8 +39,6 @@ const CURRENT = 'pid, tid and comm are those of the task that runs, which may be
 const isUnknownRaw = ({ point, kind, row }: Question) =>
   kind === 'rawtracepoint' && row === undefined && parameterOf(point, TYPE) !== undefined;
 
-const rawForm = ({ point }: Question) => `rawtracepoint:${point.name.split(':').at(-1)}`;
-
 const either = (owner: string, predicates: readonly string[]): Claim => ({
   class: 'A',
   owner,
@@ -49,7 +47,7 @@ const either = (owner: string, predicates: readonly string[]): Claim => ({
 });
 
 /** Builtins that tell of the current task, which is the one that leaves the CPU when sched_switch runs. */
-const OF_CURRENT = /^(?:pid|tid|comm|uid|gid|username|cgroup|curtask|[ku]stack|.*_stack|ppid|nsecs_in_task)$/;
+const OF_CURRENT = /^(?:pid|tid|comm|uid|gid|username|cgroup|curtask|[ku]stack|.*_stack|ppid)$/;
 
 /**
  * A switch is about two tasks. What only asks for the one that leaves is T, since that one is current; what only asks for

@@ -17,6 +17,7 @@ export function taskBelongs(task: string, target: ScopeTarget, kernel: ScopeKern
 }
 
 function taskIsIn(task: string, target: ScopeTarget, kernel: ScopeKernel): string | undefined {
+  if (!canName(target, kernel)) return undefined;
   switch (kernel.cgroups) {
     case 'ancestors':
     case 'ancestor_ids':
@@ -31,7 +32,7 @@ function taskIsIn(task: string, target: ScopeTarget, kernel: ScopeKernel): strin
 /** True for a `struct sock *` that is whole and was made in the target; sockets of v1 nodes know no cgroup of a pod. */
 export function socketBelongs(socket: string, target: ScopeTarget, kernel: ScopeKernel): string | undefined {
   const knowsCgroup = kernel.cgroups === 'ancestors' || kernel.cgroups === 'ancestor_ids';
-  if (!knowsCgroup || !kernel.has('struct sock', 'sk_cgrp_data')) return undefined;
+  if (!knowsCgroup || !canName(target, kernel) || !kernel.has('struct sock', 'sk_cgrp_data')) return undefined;
   if (!kernel.has('struct sock_cgroup_data', 'cgroup')) return undefined;
   const state = `${socket}->__sk_common.skc_state`;
   // TCP_TIME_WAIT and TCP_NEW_SYN_RECV: these structs end before sk_cgrp_data (include/net/inet_timewait_sock.h, request_sock.h).
@@ -44,6 +45,10 @@ export function netnsIs(net: string, { netns }: ScopeTarget, kernel: ScopeKernel
   if (netns === undefined || kernel.cgroups === 'id_set' || !kernel.has('struct net', 'ns')) return undefined;
   return `(${net}->ns.inum == ${netns})`;
 }
+
+/** Names of ancestors are only found where the ancestors themselves are, from Linux 6.1. */
+const canName = ({ namePrefix }: ScopeTarget, kernel: ScopeKernel): boolean =>
+  namePrefix === undefined || kernel.cgroups === 'id_set' || kernel.has('struct cgroup', 'ancestors');
 
 /** True for a `struct cgroup *` that is one of the target's or below one. */
 function belongs(cgroup: string, target: ScopeTarget, kernel: ScopeKernel): string {

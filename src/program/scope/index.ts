@@ -217,7 +217,8 @@ function ownProbes(placed: readonly Placed[], { target, kernel }: ScopeRequest):
   );
   const uses = (set: string) => predicates.some((text) => text.includes(set));
   const fill = (set: string, ids: readonly bigint[]) =>
-    uses(set) ? parseProbes(`begin { ${ids.map((id) => `${set}[${id}] = 1;`).join(' ')} }`) : [];
+    // An empty map is not printed at the end.
+    uses(set) ? parseProbes(`begin { ${ids.map((id) => `${set}[${id}] = 1;`).join(' ')} } end { clear(${set}); }`) : [];
   const ids = target.groups.map(({ id }) => id);
   return [
     ...fill(GROUP_SET, kernel.cgroups === 'id_set' ? [...ids, ...(target.nested ?? [])] : ids),

@@ -1,5 +1,5 @@
 import { parameterOf } from './operand.ts';
-import { type Claim, type Question, type Rule, unowned } from './rule.ts';
+import { type Claim, type Question, type Rule, rawForm, unowned } from './rule.ts';
 
 const NOTES: Readonly<Record<string, readonly string[]>> = {
   begin: [],
@@ -20,14 +20,12 @@ export const always: Rule = {
 const OWNERS = ['struct sock', 'struct sk_buff', 'struct request', 'struct bio', 'struct task_struct'];
 
 /** N: all that no other class took. */
-export function nobody({ point, kind, row }: Question): Claim {
+export function nobody(question: Question): Claim {
+  const { point, kind, row } = question;
   if (row?.why !== undefined) return unowned(row.why, row.instead);
   if (kind === 'watchpoint') return unowned('an address of the kernel belongs to nobody');
   const owner = OWNERS.find((type) => parameterOf(point, type) !== undefined);
   return kind === 'tracepoint' && owner !== undefined
-    ? unowned(
-        'its fields do not tell whose it is',
-        `rawtracepoint:${point.name.split(':').at(-1)}, which hands over a ${owner} *`,
-      )
+    ? unowned('its fields do not tell whose it is', `${rawForm(question)}, which hands over a ${owner} *`)
     : unowned('nothing that it hands over tells whose it is', 'tracepoint:raw_syscalls:sys_enter');
 }

@@ -54,3 +54,6 @@ export const unowned = (why: string, instead?: string): Unowned => ({
   why,
   ...(instead === undefined ? {} : { instead }),
 });
+
+/** The raw tracepoint of a tracepoint's name. */
+export const rawForm = ({ point }: Question): string => `rawtracepoint:${point.name.split(':').at(-1)}`;

@@ -1,7 +1,7 @@
 import { netnsIs, socketBelongs } from './cgroup.ts';
 import { cast, namedOperand, operandOf, parameterOf } from './operand.ts';
 import { isPacket, packetBelongs, packetOf } from './packet.ts';
-import { type Claim, type Question, type Rule, unowned } from './rule.ts';
+import { type Claim, type Question, type Rule, rawForm, unowned } from './rule.ts';
 import { type Translation, toRaw } from './translation.ts';
 
 const TYPE = 'struct sock';
@@ -53,5 +53,3 @@ function find(question: Question): { socket: string; translation?: Translation }
     return unowned(`only its raw form hands over the socket, and ${translation.why}`, rawForm(question));
   return { socket: cast(TYPE, `arg${at}`), translation };
 }
-
-const rawForm = ({ point }: Question) => `rawtracepoint:${point.name.split(':').at(-1)}`;

@@ -56,7 +56,9 @@ describe('a task is the target’s', () => {
   test('by a set that is filled first, when there are more than eight at one depth', () => {
     const groups = Array.from({ length: 9 }, (_, at) => ({ id: BigInt(100 + at), level: 3 }));
     const text = scoped(OPEN, { target: { groups } });
-    expect(text).toMatch(/^begin \{ @__kt_set\[100\] = 1; .*@__kt_set\[108\] = 1; \} tracepoint/);
+    expect(text).toMatch(
+      /^begin \{ @__kt_set\[100\] = 1; .*@__kt_set\[108\] = 1; \} end \{ clear\(@__kt_set\); \} tracepoint/,
+    );
     expect(text).toContain('has_key(@__kt_set, curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id)');
   });
 
