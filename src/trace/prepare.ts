@@ -1,6 +1,6 @@
 import { toPrinted } from '../program/instrument.ts';
 import { type Program, parseProgram } from '../program/program.ts';
-import { scopeTree } from '../program/scope/index.ts';
+import { scopeTree, translatePids } from '../program/scope/index.ts';
 import {
   admit,
   neededRight,
@@ -56,17 +56,19 @@ export async function prepare(question: Question, call: CallContext, deps: Prepa
   await access.allow(call.caller, right);
   requireSandbox(call.caller, right.tier, deps.tracer.sandbox);
   const bound = target.scope ? await bindFiles(program.tree, target, targets) : { tree: program.tree, files: [] };
+  const how = await kernel.scoping(call.signal);
   const scoped = target.scope
     ? scopeTree(bound.tree, program.source, {
         target: target.scope,
-        kernel: await kernel.scoping(call.signal),
+        kernel: how,
         points: await kernel.points(
           bound.tree.probes.flatMap(({ points }) => points),
           call.signal,
         ),
         unscoped: question.unscoped ?? 'refuse',
+        strangers: right.tier === 'pod' ? 'hide' : 'show',
       })
-    : { tree: bound.tree, rules: [] };
+    : { tree: how.nestedPids ? translatePids(bound.tree) : bound.tree, rules: [] };
   refuseHidden(scoped.rules, target);
   const wider = rightForUnscoped(scoped.rules, right);
   if (wider) await access.allow(call.caller, wider);

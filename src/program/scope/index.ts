@@ -14,6 +14,7 @@ import { translateProbe } from './rewrite.ts';
 import type { Claim, Rule } from './rule.ts';
 import type { AppliedRule, Point, Scoped, ScopeRequest } from './scope.ts';
 import { socket } from './socket.ts';
+import { hideStrangers, namesTheTask, runsInAnyTask } from './strangers.ts';
 import { rowOf } from './table.ts';
 import { task } from './task.ts';
 import { type Uses, usesOf } from './uses.ts';
@@ -57,16 +58,18 @@ export function scopeTree(tree: Tree, source: string, request: ScopeRequest): Sc
     for (const { probe, attach, parts } of ofProbe) {
       for (const part of parts) {
         const points = parts.length === 1 ? [attach] : namedPoints(part, attach, source);
-        const own = scoped({ ...probe, points }, part);
+        const own = scoped({ ...probe, points }, part, request);
         const same = made.get(part.key);
         made.set(part.key, same ? { ...same, points: [...same.points, ...own.points] } : own);
-        rules.push(ruleOf(attach, part, parts.length, source));
+        const rule = ruleOf(attach, part, parts.length, source);
+        rules.push(hides(probe, part.claim, request) ? { ...rule, notes: [...rule.notes, HIDDEN] } : rule);
       }
     }
     return sorted([...made]).map(([, probe]) => probe);
   });
   const own = ownProbes(placed, request);
-  const whole = { ...tree, probes: [...own, ...probes] };
+  const macros = tree.macros.map((macro) => hideStrangers(macro, request));
+  const whole = { ...tree, macros, probes: [...own, ...probes] };
   return { tree: request.kernel.nestedPids ? translatePids(whole) : whole, rules };
 }
 
@@ -165,8 +168,18 @@ const placeIn = ({ span }: AttachPoint, source: string): string => (span ? ` at 
 
 // ------------------------------------------------------------------------------------------------------------ probes
 
-function scoped(probe: Probe, { claim, points }: Part): Probe {
-  if (claim.class === 'N') return probe;
+const HIDDEN = 'comm, pid and tid are empty or 0 where a task that is not the target’s was interrupted';
+
+/** What a rule says of the task itself, such as that of sched_switch, is shown by that rule. */
+const hides = (probe: Probe, { class: owner, ...claim }: Claim, request: ScopeRequest): boolean =>
+  runsInAnyTask(owner) &&
+  !('translation' in claim && claim.translation?.builtins.comm) &&
+  request.strangers === 'hide' &&
+  namesTheTask(probe);
+
+function scoped(given: Probe, { claim, points }: Part, request: ScopeRequest): Probe {
+  if (claim.class === 'N') return given;
+  const probe = hides(given, claim, request) ? hideStrangers(given, request) : given;
   const { translation } = claim;
   const [name] = points.map((point) => point.name);
   const own = translation

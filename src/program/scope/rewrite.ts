@@ -6,17 +6,31 @@ import { fieldOfArgs } from './uses.ts';
 /** The same probe at the raw tracepoint, with every `args.NAME` read from there; `probe` keeps the caller's name. */
 export function translateProbe(probe: Probe, { fields, builtins }: Translation, name: string): Probe {
   const texts: Readonly<Record<string, string>> = builtins;
-  const block = (body: Block): Block => mapExpressions(body, replace);
-
-  function replace(node: Expression): Expression {
+  return rewritten(probe, (node) => {
     if (node.kind === 'name' && node.name === 'probe') return at(node, { kind: 'string', value: name });
     const field = fieldOfArgs(node);
     const text = field !== undefined ? own(fields, field) : node.kind === 'name' ? own(texts, node.name) : undefined;
     return text === undefined ? node : at(node, parseExpression(text));
-  }
+  });
+}
 
-  const predicate = probe.predicate && block({ statements: [], value: probe.predicate }).value;
-  return { ...probe, ...(predicate && { predicate }), body: block(probe.body) };
+/** The same probe with expressions instead of some builtins. */
+export const withBuiltins = <Part extends Pick<Probe, 'predicate' | 'body'>>(
+  part: Part,
+  texts: Readonly<Record<string, string>>,
+): Part =>
+  rewritten(part, (node) => {
+    const text = node.kind === 'name' ? own(texts, node.name) : undefined;
+    return text === undefined ? node : at(node, parseExpression(text));
+  });
+
+function rewritten<Part extends Pick<Probe, 'predicate' | 'body'>>(
+  part: Part,
+  replace: (node: Expression) => Expression,
+): Part {
+  const block = (body: Block): Block => mapExpressions(body, replace);
+  const predicate = part.predicate && block({ statements: [], value: part.predicate }).value;
+  return { ...part, ...(predicate && { predicate }), body: block(part.body) };
 }
 
 const own = (texts: Readonly<Record<string, string>>, name: string): string | undefined =>

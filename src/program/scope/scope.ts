@@ -62,6 +62,8 @@ export interface ScopeRequest {
   readonly target: ScopeTarget;
   readonly kernel: ScopeKernel;
   readonly points: PointLookup;
+  /** Whether `comm`, `pid` and `tid` of a task that is not the target's are hidden; shown when absent. */
+  readonly strangers?: 'hide' | 'show';
   /** What becomes of a probe that no rule can scope: refused, or node-wide and marked so. */
   readonly unscoped: 'refuse' | 'allow';
 }

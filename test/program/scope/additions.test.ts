@@ -1,12 +1,12 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { KerntapError } from '../../../src/errors.ts';
 import { parseTree } from '../../../src/program/parse.ts';
 import { printTree } from '../../../src/program/print.ts';
 import type { Probe, Tree } from '../../../src/program/tree.ts';
 import { projectRoot } from '../../helpers/machine.ts';
-import { scope } from './node.ts';
+import { scope, scoped } from './node.ts';
 
 const FOLDER = join(projectRoot, 'test/fixtures/agent-programs');
 
@@ -64,4 +64,35 @@ test('what has no place in the caller’s text is the scoper’s own, and stands
       ).toBe(true);
     }
   }
+});
+
+describe('a task that is not the target’s', () => {
+  const own = '(curtask->cgroups->dfl_cgrp->level >= 3) && (curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id == 42)';
+  const RETRANSMIT = 'tracepoint:tcp:tcp_retransmit_skb { @[comm, pid] = count(); }';
+  const hidden = (program: string, strangers: 'hide' | 'show' = 'hide') => ({
+    text: scoped(program, { strangers }),
+    rules: scope(program, { strangers }).rules,
+  });
+
+  test('is hidden where the event is not its own, and the answer says so', () => {
+    const { text, rules } = hidden(RETRANSMIT);
+    expect(text).toContain(`@[(${own}) ? comm : "", (${own}) ? pid : 0] = count();`);
+    expect(rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
+  });
+
+  test('is hidden in a macro, wherever that is used', () => {
+    expect(hidden('macro who() { comm } tracepoint:tcp:tcp_retransmit_skb { @[who()] = count(); }').text).toContain(
+      '? comm : ""',
+    );
+  });
+
+  test.each([
+    ['where every event is its own', 'tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }', 'hide'],
+    ['where nobody asks for it', 'tracepoint:tcp:tcp_retransmit_skb { @ = count(); }', 'hide'],
+    ['to who may see the node', RETRANSMIT, 'show'],
+  ] as const)('is not %s', (_why, program, strangers) => {
+    const { text, rules } = hidden(program, strangers);
+    expect(text).not.toContain('? comm');
+    expect(rules.flatMap(({ notes }) => notes).join()).not.toContain('comm, pid and tid');
+  });
 });

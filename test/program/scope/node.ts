@@ -72,6 +72,7 @@ export interface Given {
   readonly target?: Partial<ScopeTarget>;
   readonly kernel?: Partial<ScopeKernel>;
   readonly unscoped?: 'refuse' | 'allow';
+  readonly strangers?: 'hide' | 'show';
   /** `node` for a pod with hostNetwork. */
   readonly network?: 'own' | 'node';
 }
@@ -79,12 +80,16 @@ export interface Given {
 export const GROUP = { id: 42n, level: 3 };
 
 /** Scopes a program for a pod with a network namespace on a node with Linux 6.18. */
-export function scope(source: string, { target, kernel, unscoped = 'refuse', network = 'own' }: Given = {}): Scoped {
+export function scope(
+  source: string,
+  { target, kernel, unscoped = 'refuse', strangers = 'show', network = 'own' }: Given = {},
+): Scoped {
   return scopeTree(parseTree(source), source, {
     target: { groups: [GROUP], ...(network === 'own' && { netns: 7n }), ...target },
     kernel: { cgroups: 'ancestors', nestedPids: false, has: () => true, ...kernel },
     points: lookUp,
     unscoped,
+    strangers,
   });
 }
 
