@@ -84,7 +84,7 @@ describe('names', () => {
 
   test('of options exist', () => {
     const own = COMMANDS.flatMap((command) => Object.keys(command.own ?? {}));
-    const client = ['transport', 'server-url'];
+    const client = ['transport', 'server-url', 'name'];
     const setpriv = [
       'nnp',
       'pdeathsig',

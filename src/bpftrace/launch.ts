@@ -36,9 +36,14 @@ const READABLE_FOLDERS = [
   '/sys/kernel/btf', // kernel types
   '/sys/devices/system/cpu', // without it bpftrace aborts
   '/sys/bus/event_source',
+  '/sys/devices/kprobe', // where event_source leads; without it the kernel seems to refuse kprobes
   '/sys/devices/uprobe', // without it uprobes fall back to uprobe_events, which outlive a SIGKILL
 ];
-const READABLE_FILES = ['/proc/kallsyms', '/proc/modules', '/etc/ld.so.cache']; // without the list of modules it starts nothing
+const READABLE_FILES = [
+  '/proc/kallsyms',
+  '/proc/modules', // where it is there and cannot be read, bpftrace starts nothing
+  '/etc/ld.so.cache',
+];
 
 /**
  * The command that starts bpftrace with `args` and no more than it needs. One exec chain: nothing may fork between
