@@ -40,7 +40,7 @@ export const counter: Measurement = {
   title: "what a probe costs the kernel an event, with kerntap's count and gate, beside plain bpftrace",
   async measure(say) {
     await using folder = await temporaryFolder();
-    return withStats(async () => {
+    return await withStats(async () => {
       const samples = PAIRS.map(() => ({ kerntap: [] as number[], plain: [] as number[] }));
       for (let round = 1; round <= ROUNDS; round += 1) {
         say(`round ${round} of ${ROUNDS}`);

@@ -31,7 +31,7 @@ export const neighbour: Measurement = {
     const kernel = { missed: [], hit: [], eight: [], hundred: [], unscoped: [] } as Samples;
     const wall = { missed: [], hit: [], eight: [], hundred: [], unscoped: [] } as Samples;
     const alone: number[] = [];
-    return withStats(async () => {
+    return await withStats(async () => {
       for (let round = 1; round <= ROUNDS; round += 1) {
         say(`round ${round} of ${ROUNDS}`);
         await quietMoment();

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, fstatSync, readSync, realpathSync } from 'node:fs';
 import { KerntapError } from '../errors.ts';
 import type { PrintedProgram } from '../trace/ports.ts';
 import { openFile } from './open-file.ts';
@@ -55,7 +55,9 @@ export function openFiles({ attachPoints, files }: Pick<PrintedProgram, 'attachP
 }
 
 function openElf(path: string): number {
-  const refused = (why: string) => new KerntapError('target.no_file', `The file ${JSON.stringify(path)} ${why}.`);
+  // As the target sees it: whose process we reached it by is of no use to the caller.
+  const shown = path.replace(/^.*?\/proc\/\d+\/root(?=\/)/, '');
+  const refused = (why: string) => new KerntapError('target.no_file', `The file ${JSON.stringify(shown)} ${why}.`);
   let fd: number;
   try {
     fd = openFile(path);
@@ -80,7 +82,7 @@ function isReadableByRoot(fd: number): boolean {
 function elfBehind(path: string): string | undefined {
   try {
     const real = realpathSync(path);
-    const fd = openSync(real, 'r');
+    const fd = openFile(real);
     try {
       return isElf(fd) ? real : undefined;
     } finally {

@@ -74,7 +74,6 @@ function candidatesOf({ kind, query }: TargetFilter, deps: ListDependencies): re
   const pods = snapshot.pods.toSorted((a, b) => (podName(a) < podName(b) ? -1 : 1));
   const containers = snapshot.containers.filter((each) => !isOver(each)).toSorted(byName);
   const alone = containers.map((container) => containerRow(container, undefined, deps));
-  if (kind === undefined) return [...pods.map((pod) => podRow(pod, deps)), ...alone, ...unitRows(deps)];
   switch (kind) {
     case 'pod':
       return pods.map((pod) => podRow(pod, deps));
@@ -95,8 +94,8 @@ function candidatesOf({ kind, query }: TargetFilter, deps: ListDependencies): re
       return cgroupRows(deps);
     case 'node':
       return [nodeRow(deps)];
-    case undefined:
-      throw new Error('TODO: Not implemented yet');
+    default:
+      return [...pods.map((pod) => podRow(pod, deps)), ...alone, ...unitRows(deps)];
   }
 }
 

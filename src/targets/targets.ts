@@ -59,10 +59,11 @@ export function createTargets(options: TargetOptions): TargetResolver {
 
   async function findRow(id: string, signal: AbortSignal, visible: Visible): Promise<ResolvedTarget> {
     const row = rows.find(id);
-    if (row === undefined) {
-      throw new KerntapError('target.not_found', `The row ${quoted(id)} of list_targets is not known or has expired.`);
-    }
-    const target = await resolve(row.selector, signal, visible);
+    if (row === undefined) throw unknownRow(id);
+    const target = await resolve(row.selector, signal, visible).catch((error: unknown) => {
+      // The row may be another caller's, and the sentence would name what it stands for.
+      throw error instanceof KerntapError && error.code === 'target.not_found' ? unknownRow(id) : error;
+    });
     if (row.startTicks !== undefined && target.containers[0]?.startTicks !== row.startTicks) {
       throw new KerntapError(
         'target.gone',
@@ -114,6 +115,12 @@ export function createTargets(options: TargetOptions): TargetResolver {
     },
   };
 }
+
+const unknownRow = (id: string) =>
+  new KerntapError(
+    'target.not_found',
+    `The row ${quoted(id)} of list_targets is not known, has expired, or stands for what is gone.`,
+  );
 
 const NODE: ResolvedTarget = {
   kind: 'node',

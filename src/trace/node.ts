@@ -5,6 +5,7 @@ import type {
   CallContext,
   NodeApi,
   NodeFacts,
+  ProbeQuery,
   ResultQuery,
   RunHeader,
   RunRecord,
@@ -157,7 +158,10 @@ export function createNode(deps: NodeDependencies): Node {
     targets: (filter, call) => targets.list(filter, call.signal, visibleTo(call.caller)),
 
     async probes(query, call) {
-      if (query.target === undefined) return kernel.probes(query, call.signal);
+      if (query.target === undefined) {
+        if (namesFile(query)) await access.allow(call.caller, { act: 'trace', tier: 'node', because: FILES });
+        return kernel.probes(query, call.signal);
+      }
       const target = await targets.resolve(query.target, call.signal, visibleTo(call.caller));
       await access.allow(call.caller, traceRight(target));
       return kernel.probes(query, call.signal);
@@ -185,6 +189,11 @@ export function createNode(deps: NodeDependencies): Node {
     },
   };
 }
+
+/** Whether it asks for the probes in a file, such as `uprobe:/usr/bin/app:*`. */
+const namesFile = ({ filter }: Pick<ProbeQuery, 'filter'>): boolean => /^[^:]*:\//.test(filter.trim());
+
+const FILES = { what: 'the files of the node', remedy: 'name a target, to look into its files' };
 
 /**
  * Waits for `goal`, at most `ms`, telling progress meanwhile. When the call is aborted the run is stopped, and its end

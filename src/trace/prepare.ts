@@ -42,6 +42,8 @@ export interface Prepared {
   /** How each attach point was scoped; empty for the whole node. */
   readonly rules: readonly AppliedRule[];
   readonly printed: PrintedProgram;
+  /** The files of its user probes, as the target sees them. */
+  readonly shown: readonly string[];
 }
 
 type Question = Pick<RunRequest, 'program' | 'target' | 'unscoped' | 'control' | 'timeoutMs'>;
@@ -55,7 +57,9 @@ export async function prepare(question: Question, call: CallContext, deps: Prepa
   const right = neededRight(program, target);
   await access.allow(call.caller, right);
   requireSandbox(call.caller, right.tier, deps.tracer.sandbox);
-  const bound = target.scope ? await bindFiles(program.tree, target, targets) : { tree: program.tree, files: [] };
+  const bound = target.scope
+    ? await bindFiles(program.tree, target, targets)
+    : { tree: program.tree, files: [], shown: [] };
   const how = await kernel.scoping(call.signal);
   const scoped = target.scope
     ? scopeTree(bound.tree, program.source, {
@@ -78,5 +82,5 @@ export async function prepare(question: Question, call: CallContext, deps: Prepa
     control: question.control ?? false,
     files: bound.files,
   });
-  return { program, target, tier: (wider ?? right).tier, rules: scoped.rules, printed };
+  return { program, target, tier: (wider ?? right).tier, rules: scoped.rules, printed, shown: bound.shown };
 }

@@ -19,14 +19,16 @@ export interface RedactorOptions {
    * trace a pod need not know. They serve as keys as before. One that was changed by arithmetic is not recognised.
    */
   readonly hideAddresses?: boolean;
+  /** What every text becomes first; it hides nothing and is not counted. */
+  readonly rename?: (text: string) => string;
 }
 
 /** The upper half of the address space, without its last 16 MiB, where small negative numbers are (Documentation/arch/x86/x86_64/mm.rst). */
 const [FIRST_ADDRESS, AFTER_ADDRESSES] = [0xffff_0000_0000_0000n, 0xffff_ffff_ff00_0000n];
-const ADDRESS_TEXT = /\b(?:0x[0-9a-f]{16}|1844[0-9]{16})\b/g;
+const ADDRESS_TEXT = /\b(?:(?:0x)?ffff[0-9a-f]{12}|1844[0-9]{16})\b/gi;
 
 /** Every string of a result passes here before it is stored. With nothing to hide a value is returned as it is. */
-export function createRedactor({ rules, hideAddresses = false }: RedactorOptions): Redactor {
+export function createRedactor({ rules, hideAddresses = false, rename }: RedactorOptions): Redactor {
   const counts: Record<string, number> = {};
   const addresses = new Map<bigint, string>();
 
@@ -38,8 +40,11 @@ export function createRedactor({ rules, hideAddresses = false }: RedactorOptions
     return name;
   }
 
-  function redactText(text: string): string {
-    let result = hideAddresses ? text.replace(ADDRESS_TEXT, (found) => nameOf(BigInt(found)) ?? found) : text;
+  function redactText(given: string): string {
+    const text = rename?.(given) ?? given;
+    let result = hideAddresses
+      ? text.replace(ADDRESS_TEXT, (found) => nameOf(BigInt(/^f/i.test(found) ? `0x${found}` : found)) ?? found)
+      : text;
     for (const { name, pattern } of rules)
       result = result.replace(
         new RegExp(pattern, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`),
@@ -59,5 +64,5 @@ export function createRedactor({ rules, hideAddresses = false }: RedactorOptions
     return value.map(redact);
   }
 
-  return { redact: rules.length === 0 && !hideAddresses ? (value) => value : redact, counts };
+  return { redact: rules.length === 0 && !hideAddresses && !rename ? (value) => value : redact, counts };
 }

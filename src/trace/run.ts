@@ -24,6 +24,7 @@ import type {
 import { type PrepareDependencies, type Prepared, prepare } from './prepare.ts';
 import { createRedactor, type RedactionRule } from './redact.ts';
 import type { Slot, Slots } from './slots.ts';
+import { withFileNames } from './user-files.ts';
 
 /** All that a run needs; made once by `compose.ts`. */
 export interface RunDependencies extends PrepareDependencies {
@@ -103,7 +104,11 @@ function trace(prepared: Prepared, timeoutMs: number, open: OpenRun, slot: Slot,
   const { log, now, limits } = deps;
   const stop = new AbortController();
   const settled = Promise.withResolvers<void>();
-  const redactor = createRedactor({ rules: deps.redactions, hideAddresses: prepared.tier === 'pod' });
+  const redactor = createRedactor({
+    rules: deps.redactions,
+    hideAddresses: prepared.tier === 'pod',
+    ...(prepared.shown.length > 0 && { rename: (text) => withFileNames(text, prepared.shown) }),
+  });
   const coverage = target.scope && watchCoverage(deps.targets, target, rules);
   const startedMs = now();
   let armedMs: number | undefined;
@@ -135,7 +140,7 @@ function trace(prepared: Prepared, timeoutMs: number, open: OpenRun, slot: Slot,
       const soon = AbortSignal.timeout(5_000);
       const diagnostics = await explain(end.diagnostics, deps.kernel, deps.nearestFunctions, soon);
       const impossible = end.state === 'failed' ? await impossibleKinds(printed.attachPoints, deps.kernel, soon) : [];
-      const final = finalOf({ ...end, diagnostics: led(impossible, diagnostics) }, redactor);
+      const final = finalOf({ ...end, diagnostics: led(impossible, diagnostics).map(namingFiles(prepared)) }, redactor);
       await close(await withCoverage(final, coverage, end));
     } catch (error) {
       const endedMs = open.header.timing.askedMs + Math.round(now() - startedMs);
@@ -205,11 +210,16 @@ export async function checkProgram(
   deps: RunDependencies,
   closing: AbortSignal,
 ): Promise<CheckReport> {
-  const { program, tier, rules, printed } = await prepare({ ...request, timeoutMs: CHECKED_TIMEOUT_MS }, call, deps);
+  const { program, tier, rules, printed, shown } = await prepare(
+    { ...request, timeoutMs: CHECKED_TIMEOUT_MS },
+    call,
+    deps,
+  );
   using _slot = await deps.slots.take(call.caller, CHECK_MS, AbortSignal.any([call.signal, closing]));
   const said = await deps.tracer.check(printed, AbortSignal.any([call.signal, AbortSignal.timeout(CHECK_MS)]));
   const impossible = await impossibleKinds(program.attachPoints, deps.kernel, call.signal);
-  const diagnostics = led(impossible, await explain(said, deps.kernel, deps.nearestFunctions, call.signal));
+  const explained = await explain(said, deps.kernel, deps.nearestFunctions, call.signal);
+  const diagnostics = led(impossible, explained).map(namingFiles({ shown }));
   return {
     ok: diagnostics.every(({ severity }) => severity !== 'error'),
     attachPoints: program.attachPoints,
@@ -219,6 +229,14 @@ export async function checkProgram(
     printed: printed.text,
   };
 }
+
+const namingFiles =
+  ({ shown }: Pick<Prepared, 'shown'>) =>
+  ({ message, remedy, ...same }: Diagnostic): Diagnostic => ({
+    ...same,
+    message: withFileNames(message, shown),
+    ...(remedy !== undefined && { remedy: withFileNames(remedy, shown) }),
+  });
 
 /** The time limit stands in the program. */
 const CHECKED_TIMEOUT_MS = 10_000;

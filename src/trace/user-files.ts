@@ -9,6 +9,8 @@ export interface Bound {
   readonly tree: Tree;
   /** Host paths, in the order of their descriptors. */
   readonly files: readonly string[];
+  /** The same as the target sees them. */
+  readonly shown: readonly string[];
 }
 
 const USER_KINDS = ['uprobe', 'uretprobe', 'usdt'];
@@ -20,15 +22,17 @@ const USER_KINDS = ['uprobe', 'uretprobe', 'usdt'];
  */
 export async function bindFiles(tree: Tree, target: ResolvedTarget, targets: TargetResolver): Promise<Bound> {
   const files: string[] = [];
+  const shown: string[] = [];
 
   async function bind(point: AttachPoint): Promise<readonly AttachPoint[]> {
     const [path, ...rest] = point.parts;
     if (!USER_KINDS.includes(point.kind) || path === undefined) return [point];
     const found = await targets.files(target, path);
-    return found.map((file) => ({
-      ...point,
-      parts: [`/proc/self/fd/${FIRST_FD + indexIn(files, file.path)}`, ...rest],
-    }));
+    return found.map((file) => {
+      const index = indexIn(files, file.path);
+      shown[index] = file.shown;
+      return { ...point, parts: [`/proc/self/fd/${FIRST_FD + index}`, ...rest] };
+    });
   }
 
   const probes: Tree['probes'][number][] = [];
@@ -37,8 +41,14 @@ export async function bindFiles(tree: Tree, target: ResolvedTarget, targets: Tar
     for (const point of probe.points) points.push(...(await bind(point)));
     probes.push({ ...probe, points });
   }
-  return { tree: { ...tree, probes }, files };
+  return { tree: { ...tree, probes }, files, shown };
 }
+
+/** Names in a text the files that bpftrace knows as descriptors only, such as what `probe` gives. */
+export const withFileNames = (text: string, shown: readonly string[]): string =>
+  shown.length === 0
+    ? text
+    : text.replace(/\/proc\/self\/fd\/(\d+)(?=:)/g, (found, fd) => shown[Number(fd) - FIRST_FD] ?? found);
 
 function indexIn(list: string[], item: string): number {
   const index = list.indexOf(item);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +21,16 @@ test('a file that is no program stays closed, also behind a link', () => {
     symlinkSync(secret, join(folder, 'link'));
     const probes = [secret, join(folder, 'link'), join(folder, 'absent'), folder].map((path) => `uprobe:${path}:main`);
     expect(targetFilesOf(probes)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('a pipe is not waited for', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kerntap-test-'));
+  try {
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+    expect(targetFilesOf([`uprobe:${join(folder, 'pipe')}:main`])).toEqual([]);
   } finally {
     rmSync(folder, { recursive: true });
   }

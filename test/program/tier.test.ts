@@ -300,6 +300,12 @@ describe.each(POSITIONS)('in %s', (position) => {
   });
 });
 
+test('what sizeof is asked about is read like everything else', () => {
+  const needs = (source: string) => tierOf(parseProgram(source)).tier;
+  expect(needs('begin { print(sizeof(&$a)); }')).toBe('node');
+  expect(needs('begin { print(sizeof(uint64)); }')).toBe('pod');
+});
+
 describe('nobody may', () => {
   test.each([
     ['watch an address', 'watchpoint:0x1000:8:w { @ = count(); }', '`watchpoint:0x1000:8:w` at line 1, column 1'],
@@ -308,6 +314,8 @@ describe('nobody may', () => {
     ['sample every microsecond', 'profile:us:1 { @ = count(); }', '`profile:us:1`'],
     ['sample too often by a short form', 'p:ms:1 { @ = count(); }', '`p:ms:1`'],
     ['sample at a rate that is no number', 'profile:hz:x { @ = count(); }', '`profile:hz:x`'],
+    ['sample too often by a clock', 'software:cpu-clock:10000 { @ = count(); }', '`software:cpu-clock:10000`'],
+    ['sample too often by its short name', 's:cpu:999999 { @ = count(); }', '`s:cpu:999999`'],
     ['tick too often', 'interval:ms:9 { print(1); }', '`interval:ms:9`'],
     ['tick every microsecond', 'i:us:100 { print(1); }', '`i:us:100`'],
     ['tick too often by a duration', 'interval:5ms { print(1); }', '`interval:5ms`'],

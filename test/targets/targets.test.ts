@@ -424,6 +424,16 @@ describe('a process', () => {
     expect(found.notes).toEqual([expect.stringContaining('whole cgroup')]);
   });
 
+  test('that another caller listed is not named to who may not see it', async () => {
+    using host = createFakeHost();
+    host.cgroup('/secret', [{ pid: 5, comm: 'one', startTicks: 10 }]);
+    const targets = host.targets();
+    expect((await list(targets, { kind: 'cgroup' })).targets).toMatchObject([{ id: 't1', selector: 'cgroup:/secret' }]);
+    await expect(targets.resolve('t1', signal, (namespace) => namespace === 'shop')).rejects.toThrow(
+      'The row "t1" of list_targets is not known, has expired, or stands for what is gone.',
+    );
+  });
+
   test('whose pid was given again is not taken for the one that was listed', async () => {
     using host = createFakeHost();
     host.cgroup('/a', [{ pid: 5, comm: 'one', startTicks: 10 }]);

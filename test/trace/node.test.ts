@@ -98,3 +98,12 @@ test('a check needs the rights of a run', async () => {
   await expect(check(agent)).rejects.toMatchObject({ code: 'trace.unavailable' });
   await expect(check({ ...agent, tiers: ['pod'] })).rejects.toMatchObject({ code: 'access.denied' });
 });
+
+test('the files of the node are listed to who may trace the node, and its kernel to all', async () => {
+  await using own = await nodeWith({});
+  const call = callOf({ ...agent, tiers: ['pod'] });
+  const ask = (filter: string) => own.node.probes({ filter, fields: false, offset: 0, limit: 1 }, call);
+  await expect(ask('uprobe:/etc/shadow:*')).rejects.toMatchObject({ code: 'access.denied' });
+  await expect(ask('usdt:/etc/shadow')).rejects.toMatchObject({ code: 'access.denied' });
+  expect(await ask('tracepoint:tcp:*')).toMatchObject({ probes: [] });
+});

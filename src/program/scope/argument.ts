@@ -33,7 +33,8 @@ export const argument: Rule = {
   },
 };
 
-const CURRENT = 'pid, tid and comm are those of the task that runs, which may be another’s';
+/** Not said where the scope hides them. */
+export const CURRENT = 'pid, tid and comm are those of the task that runs, which may be another’s';
 
 /** A raw tracepoint that the table does not know and that hands over a task and nothing better. */
 const isUnknownRaw = ({ point, kind, row }: Question) =>

@@ -2,7 +2,7 @@ import { KerntapError } from '../../errors.ts';
 import { placeOf, positionAt } from '../lexer.ts';
 import { parseExpression, parseProbes } from '../parse.ts';
 import { type AttachPoint, type Expression, type Probe, pointName, type Tree } from '../tree.ts';
-import { argument } from './argument.ts';
+import { argument, CURRENT } from './argument.ts';
 import { block } from './block.ts';
 import { GROUP_SET, IO_SET } from './cgroup.ts';
 import { iterator } from './iterator.ts';
@@ -62,7 +62,11 @@ export function scopeTree(tree: Tree, source: string, request: ScopeRequest): Sc
         const same = made.get(part.key);
         made.set(part.key, same ? { ...same, points: [...same.points, ...own.points] } : own);
         const rule = ruleOf(attach, part, parts.length, source);
-        rules.push(hides(probe, part.claim, request) ? { ...rule, notes: [...rule.notes, HIDDEN] } : rule);
+        rules.push(
+          hides(translated(probe, part), part.claim, request)
+            ? { ...rule, notes: [...rule.notes.filter((note) => note !== CURRENT), HIDDEN] }
+            : rule,
+        );
       }
     }
     return sorted([...made]).map(([, probe]) => probe);
@@ -125,7 +129,13 @@ const MISSED = { pattern: '*', class: 'T' } as const;
 /** Gives what has no owner the key that a scoped probe stored, where it reads one (class M). */
 function withKeys(placed: readonly Placed[]): readonly Placed[] {
   const isScoped = ({ parts }: Placed) => parts.every(({ claim }) => claim.class !== 'N');
-  const keys = scopedKeys(placed.map((one) => ({ probe: one.probe, isScoped: isScoped(one) })));
+  const keys = scopedKeys(
+    placed.map((one) => ({
+      probe: one.probe,
+      points: one.parts.flatMap(({ points }) => points),
+      isScoped: isScoped(one),
+    })),
+  );
   return placed.map((one) => {
     const found = keyOf(one.probe, keys);
     if (!found) return one;
@@ -177,26 +187,27 @@ const hides = (probe: Probe, { class: owner, ...claim }: Claim, request: ScopeRe
   request.strangers === 'hide' &&
   namesTheTask(probe);
 
-function scoped(given: Probe, { claim, points }: Part, request: ScopeRequest): Probe {
+function scoped(given: Probe, part: Part, request: ScopeRequest): Probe {
+  const { claim } = part;
   if (claim.class === 'N') return given;
-  const probe = hides(given, claim, request) ? hideStrangers(given, request) : given;
-  const { translation } = claim;
-  const [name] = points.map((point) => point.name);
-  const own = translation
-    ? {
-        ...translateProbe(probe, translation, name ?? ''),
-        points: probe.points.map((one) => ({
-          ...one,
-          kind: translation.point.kind,
-          parts: translation.point.parts,
-        })),
-      }
-    : probe;
+  const probe = translated(given, part);
+  const own = hides(probe, claim, request) ? hideStrangers(probe, request) : probe;
   const scope = typeof claim.predicate === 'string' ? parseExpression(claim.predicate) : claim.predicate;
   const predicate: Expression = own.predicate
     ? { kind: 'binary', operator: '&&', left: scope, right: own.predicate }
     : scope;
   return { ...own, predicate };
+}
+
+/** Where only the raw tracepoint hands over the owner, the probe there. */
+function translated(probe: Probe, { claim, points: [point] }: Part): Probe {
+  const translation = claim.class === 'N' ? undefined : claim.translation;
+  if (translation === undefined) return probe;
+  const { kind, parts } = translation.point;
+  return {
+    ...translateProbe(probe, translation, point?.name ?? ''),
+    points: probe.points.map((one) => ({ ...one, kind, parts })),
+  };
 }
 
 /** A part of what a wildcard stands for, point by point. */

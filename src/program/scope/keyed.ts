@@ -1,5 +1,7 @@
 import { printExpression } from '../print.ts';
 import { type AnyNode, childrenOf, type Expression, mapExpressions, nodesOf, type Probe, probeNodes } from '../tree.ts';
+import { OWNERS } from './operand.ts';
+import type { Point } from './scope.ts';
 import { fieldOfArgs } from './uses.ts';
 
 /** An item of a map, with what its key is made of. */
@@ -13,14 +15,14 @@ const HARMLESS = ['has_key', 'delete', 'print', 'clear', 'zero', 'len'];
 
 /**
  * Maps that only scoped probes store to, with the keys under which they do, as text: what is found there came from the
- * target. Keys must be made of an event's own arguments, or a program could make up those of other events.
+ * target. A key must hold what no other event has, or a program could make up those of others.
  */
 export function scopedKeys(
-  probes: readonly { readonly probe: Probe; readonly isScoped: boolean }[],
+  probes: readonly { readonly probe: Probe; readonly points: readonly Point[]; readonly isScoped: boolean }[],
 ): ReadonlyMap<string, ReadonlySet<string>> {
   const keys = new Map<string, Set<string>>();
   const others = new Set<string>();
-  for (const { probe, isScoped } of probes) {
+  for (const { probe, points, isScoped } of probes) {
     for (const node of probeNodes(probe)) {
       for (const map of givenAway(node)) others.add(map);
       const stored = storedBy(node);
@@ -28,7 +30,8 @@ export function scopedKeys(
       const key = resolved(stored, probe);
       // As tools do in their begin, so that the map is there; nothing has such a key.
       if (key.length > 0 && key.every((part) => part.kind === 'number' && Number(part.text) === 0)) continue;
-      if (isScoped && isOfArguments(key)) keys.set(stored.map, (keys.get(stored.map) ?? new Set()).add(textOf(key)));
+      if (isScoped && isOfOneEvent(key, points))
+        keys.set(stored.map, (keys.get(stored.map) ?? new Set()).add(textOf(key)));
       else others.add(stored.map);
     }
   }
@@ -95,8 +98,34 @@ function settingOf(node: AnyNode): { name: string; value: Expression | undefined
 
 const textOf = (key: readonly Expression[]): string => key.map(printExpression).join(', ');
 
-const isOfArguments = (key: readonly Expression[]): boolean =>
-  key.length > 0 && key.every((part) => isMadeOfArguments(part) && [...nodesOf(part)].some(isArgument));
+/**
+ * Whether the key tells one object of the kernel from all others: a place on a disk, or the address of what the probe is
+ * about. Numbers would not do, not even those of a system call, which the target chooses, and neither would sums of them.
+ */
+function isOfOneEvent(key: readonly Expression[], points: readonly Point[]): boolean {
+  const has = (name: string) => key.some((part) => fieldOfArgs(part) === name);
+  const isOne = (has('dev') && has('sector')) || key.some((part) => isAddress(part, points));
+  return isOne && key.every((part) => isMadeOfArguments(part) && [...nodesOf(part)].some(isArgument));
+}
+
+/** What a tracepoint calls the address of a socket or packet. */
+const ADDRESSES = ['skaddr', 'skbaddr'];
+
+function isAddress(node: Expression, points: readonly Point[]): boolean {
+  if (node.kind === 'cast') {
+    const { pointers, name, dimensions } = node.type;
+    const isWhole = dimensions.length === 0 && (pointers > 0 || /^u?int64$/.test(name));
+    return isWhole && isAddress(node.operand, points);
+  }
+  const field = fieldOfArgs(node);
+  const at = node.kind === 'name' ? /^arg(\d)$/.exec(node.name)?.[1] : undefined;
+  if (field === undefined && at === undefined) return false;
+  return points.every(({ fields, parameters }) => {
+    if (field !== undefined && ADDRESSES.includes(field)) return fields.some(({ name }) => name === field);
+    const type = at === undefined ? fields.find(({ name }) => name === field)?.type : parameters[Number(at)]?.type;
+    return OWNERS.some((owner) => type?.replaceAll(' ', '').endsWith(`${owner}*`.replaceAll(' ', '')));
+  });
+}
 
 const isArgument = (node: AnyNode): boolean =>
   fieldOfArgs(node) !== undefined || (node.kind === 'name' && /^arg\d$/.test(node.name));

@@ -1,4 +1,4 @@
-import { parameterOf } from './operand.ts';
+import { OWNERS, parameterOf } from './operand.ts';
 import { type Claim, type Question, type Rule, rawForm, unowned } from './rule.ts';
 
 const NOTES: Readonly<Record<string, readonly string[]>> = {
@@ -16,8 +16,6 @@ export const always: Rule = {
     return notes && { class: 'N', owner: 'node-wide (no event of its own)', notes };
   },
 };
-
-const OWNERS = ['struct sock', 'struct sk_buff', 'struct request', 'struct bio', 'struct task_struct'];
 
 /** N: all that no other class took. */
 export function nobody(question: Question): Claim {

@@ -7,6 +7,9 @@ const withoutQualifiers = (type: string): string =>
     .replace(/\s+/g, ' ')
     .trim();
 
+/** What has an owner, when a probe hands over its address. */
+export const OWNERS = ['struct sock', 'struct sk_buff', 'struct request', 'struct bio', 'struct task_struct'];
+
 /** Kinds whose arguments are `arg0`, `arg1`, …; functions traced by fentry have `args.NAME` instead. */
 const NUMBERED = ['rawtracepoint', 'kprobe'];
 

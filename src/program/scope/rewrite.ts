@@ -1,5 +1,5 @@
 import { parseExpression } from '../parse.ts';
-import { type Block, type Expression, mapExpressions, type Probe } from '../tree.ts';
+import { type AnyNode, type Block, type Expression, mapExpressions, type Probe } from '../tree.ts';
 import type { Translation } from './translation.ts';
 import { fieldOfArgs } from './uses.ts';
 
@@ -9,7 +9,8 @@ export function translateProbe(probe: Probe, { fields, builtins }: Translation, 
   return rewritten(probe, (node) => {
     if (node.kind === 'name' && node.name === 'probe') return at(node, { kind: 'string', value: name });
     const field = fieldOfArgs(node);
-    const text = field !== undefined ? own(fields, field) : node.kind === 'name' ? own(texts, node.name) : undefined;
+    const builtin = builtinOf(node);
+    const text = field !== undefined ? own(fields, field) : builtin && own(texts, builtin);
     return text === undefined ? node : at(node, parseExpression(text));
   });
 }
@@ -20,9 +21,17 @@ export const withBuiltins = <Part extends Pick<Probe, 'predicate' | 'body'>>(
   texts: Readonly<Record<string, string>>,
 ): Part =>
   rewritten(part, (node) => {
-    const text = node.kind === 'name' ? own(texts, node.name) : undefined;
+    const builtin = builtinOf(node);
+    const text = builtin && own(texts, builtin);
     return text === undefined ? node : at(node, parseExpression(text));
   });
+
+/** `pid`, `pid()` and `pid(init)` all ask for the current task. */
+export function builtinOf(node: AnyNode): string | undefined {
+  if (node.kind === 'name') return node.name;
+  if (node.kind !== 'call') return undefined;
+  return node.arguments.length === 0 || node.callee === 'pid' || node.callee === 'tid' ? node.callee : undefined;
+}
 
 function rewritten<Part extends Pick<Probe, 'predicate' | 'body'>>(
   part: Part,

@@ -1,6 +1,6 @@
 import { type Probe, probeNodes } from '../tree.ts';
 import { taskBelongs } from './cgroup.ts';
-import { withBuiltins } from './rewrite.ts';
+import { builtinOf, withBuiltins } from './rewrite.ts';
 import type { ScopeClass, ScopeRequest } from './scope.ts';
 
 /** Classes whose probes run in whatever task was interrupted. */
@@ -25,6 +25,6 @@ export function hideStrangers<Part extends Pick<Probe, 'predicate' | 'body'>>(
 
 /** Whether it asks for the current task; a macro of it may, too. */
 export const namesTheTask = (probe: Probe): boolean =>
-  [...probeNodes(probe)].some((node) => node.kind === 'name' && ['comm', 'pid', 'tid'].includes(node.name));
+  [...probeNodes(probe)].some((node) => ['comm', 'pid', 'tid'].includes(builtinOf(node) ?? ''));
 
 export const runsInAnyTask = (owner: ScopeClass): boolean => IN_ANY_TASK.includes(owner);

@@ -16,6 +16,8 @@ import { CALL_REMEDIES, REMEDIES } from './remedies.ts';
 const MAX_MAPS = 16;
 const MAX_HERTZ = 999;
 const MIN_INTERVAL_MS = 10;
+/** bpftrace's own, 1,000 times a second. */
+const MIN_CLOCK_NS = 1_000_000;
 const MAX_UNROLL = 1_000;
 /** 8,000,000 rounds took 1.2 s in the kernel for each event. */
 const MAX_ROUNDS = 100_000;
@@ -79,6 +81,16 @@ function periodNs(parts: readonly string[]): number | undefined {
 
 const rates: Rule = function* ({ tree }) {
   for (const { kind, parts, text, span } of points(tree)) {
+    const [event = '', count] = parts;
+    if (kind === 'software' && /^(?:cpu|cpu-clock|task-clock)$/.test(event) && count !== undefined) {
+      if (Number(numberOf(count) ?? Number.NaN) >= MIN_CLOCK_NS) continue;
+      yield {
+        ...(span && { span }),
+        construct: text,
+        reason: `it counts nanoseconds, of which at least ${MIN_CLOCK_NS} must lie between two samples`,
+        remedy: REMEDIES.hertz,
+      };
+    }
     if (kind !== 'profile' && kind !== 'interval') continue;
     const period = periodNs(parts) ?? Number.NaN;
     const min = kind === 'profile' ? 1e9 / MAX_HERTZ : MIN_INTERVAL_MS * 1e6;

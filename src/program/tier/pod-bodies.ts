@@ -128,9 +128,12 @@ function readBody({ source, tree }: Checked, { owner, probe, place }: Body, stat
     switch (node.kind) {
       case 'number':
       case 'boolean':
+      case 'type':
+        return 'number';
       case 'sizeof':
       case 'offsetof':
-      case 'type':
+        // Not run, but read by the same rules as all else.
+        if ('kind' in node.of) kindOf(node.of);
         return 'number';
       case 'string':
         return 'string';

@@ -80,6 +80,29 @@ describe('a task that is not the target’s', () => {
     expect(rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
   });
 
+  test.each(['comm()', 'pid()', 'pid(init)', 'tid(curr_ns)'])('is hidden when it is asked for as %s', (asked) => {
+    const program = `tracepoint:tcp:tcp_retransmit_skb { @[${asked}] = count(); }`;
+    expect(hidden(program).text).toContain(`@[(${own}) ? ${asked.replace(/\(.*/, '')} : `);
+    expect(hidden(program).rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
+  });
+
+  test('is not said to be shown where it is hidden', () => {
+    const [rule] = hidden('rawtracepoint:sched_wakeup { @[pid] = count(); }').rules;
+    expect(rule?.notes).toEqual([expect.stringMatching(/^comm, pid and tid are empty or 0/)]);
+  });
+
+  test('is hidden in a switch that may be of another, also when it is asked for as a call', () => {
+    const program = 'tracepoint:sched:sched_switch { @[args.next_pid, pid(), comm()] = count(); }';
+    expect(hidden(program).text).toMatch(/\? pid : 0, .*\? comm : ""\] = count/);
+  });
+
+  test('is hidden where only the raw form of the tracepoint reads it', () => {
+    const program = 'tracepoint:block:block_rq_issue { @[args.comm] = count(); }';
+    const given = { strangers: 'hide', target: { ioGroups: [{ id: 9n, level: 2 }] } } as const;
+    expect(scoped(program, given)).toContain(`@[(${own}) ? comm : ""] = count();`);
+    expect(scope(program, given).rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
+  });
+
   test('is hidden in a macro, wherever that is used', () => {
     expect(hidden('macro who() { comm } tracepoint:tcp:tcp_retransmit_skb { @[who()] = count(); }').text).toContain(
       '? comm : ""',

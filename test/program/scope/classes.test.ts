@@ -166,6 +166,28 @@ describe('a key that a scoped probe stored', () => {
     expect(refusal(only).code).toBe('program.unscoped');
   });
 
+  test.each([
+    ['the address of a request', 'kprobe:blk_mq_start_request', 'arg0', 'kprobe:do_softirq'],
+    ['it, read as another type', 'kprobe:blk_mq_start_request', '(uint64)arg0', 'kprobe:do_softirq'],
+    ['a place on a disk', 'tracepoint:block:block_rq_issue', 'args.dev, args.sector', 'tracepoint:block:block_io_done'],
+  ])('may be %s', (_what, storing, key, reading) => {
+    const program = `${storing} { @start[${key}] = 1; } ${reading} /@start[${key}]/ { @ = count(); }`;
+    expect(rulesOf(program)[1]).toBe('M key in @start');
+  });
+
+  test.each([
+    ['a difference that is 0', 'tracepoint:block:block_rq_issue', 'args.dev - args.dev'],
+    ['a part of a place on a disk', 'tracepoint:block:block_rq_issue', 'args.dev, args.sector & 0'],
+    ['the disk alone', 'tracepoint:block:block_rq_issue', 'args.dev'],
+    ['a number that the target chooses', 'tracepoint:syscalls:sys_enter_openat', 'args.dfd'],
+    ['an address that the target chooses', 'kprobe:vfs_read', 'arg1'],
+    ['a piece of an address', 'kprobe:blk_mq_start_request', '(uint8)arg0'],
+  ])('must not be %s', (_what, storing, key) => {
+    const reading = storing.startsWith('kprobe') ? 'kprobe:do_softirq' : 'tracepoint:block:block_io_done';
+    const program = `${storing} { @start[${key}] = 1; } ${reading} /@start[${key}]/ { @ = count(); }`;
+    expect(refusal(program).code).toBe('program.unscoped');
+  });
+
   test('does not scope by the task that happens to run', () => {
     const program =
       'tracepoint:syscalls:sys_enter_openat { @start[tid] = nsecs; } tracepoint:irq:softirq_entry /@start[tid]/ { @ = count(); }';
