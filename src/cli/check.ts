@@ -25,6 +25,10 @@ export const check: Command = {
       if (signals.stop.aborted) return 1;
       const attach = facts.probeKinds.filter(({ available }) => available).length;
       show(terminal, [...kernelLines(facts, mounted), ...nodeLines(facts), ...probeLines(facts), yes('data', dataDir)]);
+      if (attach === 0) {
+        terminal.out('This machine cannot trace: no kind of probe attaches.');
+        return EX_CONFIG;
+      }
       terminal.out(
         `This machine can trace: ${attach} of ${facts.probeKinds.length} probe kinds attach, ` +
           `the sandbox is ${facts.sandbox.state}.`,

@@ -1,6 +1,6 @@
 import { KerntapError } from '../errors.ts';
 import { ownKernelOf } from '../trace/own-kernel.ts';
-import type { Container, PodSource, ResolvedTarget, Visible } from '../trace/ports.ts';
+import type { Container, PodSource, ResolvedTarget, Tier, Visible } from '../trace/ports.ts';
 import type { Cgroups } from './cgroups.ts';
 import { ambiguous, gone, goneOf, listed, notFound, noWorkload, onlyInV1 } from './misses.ts';
 import { containerSelector, podName, podSelector, uidSelector, workloadName } from './names.ts';
@@ -261,8 +261,7 @@ function processTarget(pid: number, deps: ResolveDependencies): ResolvedTarget {
   return {
     kind: 'process',
     name,
-    // What the root holds besides the process itself is the whole node.
-    tier: path === '/' ? 'node' : 'pod',
+    tier: tierOf(owner),
     ...(owner.pod && owner.pod.namespace !== '' && { namespace: owner.pod.namespace }),
     scope: {
       groups: [group],
@@ -281,6 +280,9 @@ function processTarget(pid: number, deps: ResolveDependencies): ResolvedTarget {
     ],
   };
 }
+
+/** What is neither in a pod nor in a container is the node's own, such as its kubelet. */
+const tierOf = ({ pod, container }: ReturnType<typeof ownerOf>): Tier => (pod || container ? 'pod' : 'node');
 
 function cgroupTarget(path: string, deps: ResolveDependencies): ResolvedTarget {
   const { cgroups, snapshot } = deps;
@@ -302,7 +304,7 @@ function cgroupTarget(path: string, deps: ResolveDependencies): ResolvedTarget {
   return {
     kind: unit ? 'systemd' : 'cgroup',
     name: unit ? `systemd:${unit.name}` : `cgroup:${path}`,
-    tier: path === '/' ? 'node' : 'pod',
+    tier: tierOf(owner),
     ...(owner.pod && owner.pod.namespace !== '' && { namespace: owner.pod.namespace }),
     scope: { groups: [group], ...(netns !== undefined && { netns }), ...besideGroups([path], cgroups) },
     cgroups: [cgroups.folderOf(path)],

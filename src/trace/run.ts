@@ -189,9 +189,11 @@ function finalOf(end: TraceEnd, redactor: ReturnType<typeof createRedactor>): Ru
 const withCoverage = async (
   final: RunFinal,
   coverage: CoverageWatch | undefined,
-  { hidden }: TraceEnd,
+  { armedMs, hidden }: TraceEnd,
 ): Promise<RunFinal> =>
-  coverage === undefined ? final : { ...final, account: { ...final.account, coverage: await coverage.end(hidden) } };
+  coverage === undefined || armedMs === undefined
+    ? final
+    : { ...final, account: { ...final.account, coverage: await coverage.end(hidden) } };
 
 const neverRan = (endedMs: number): RunFinal => ({
   state: 'failed',

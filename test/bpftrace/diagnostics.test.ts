@@ -162,6 +162,10 @@ describe('what is said', () => {
       'args, curtask',
     ],
     ['ERROR: Missing CAP_BPF capability, please run bpftrace as the root user.', 'kerntap check'],
+    [
+      'ERROR: Failed to open kernel function info: Error reading events from /sys/kernel/tracing/available_events (No such file or directory)',
+      'lockdown=integrity',
+    ],
   ])('%s has a remedy', (line, remedy) => {
     expect(only(`${line}\n`)?.remedy).toContain(remedy);
   });

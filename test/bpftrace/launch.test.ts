@@ -31,6 +31,11 @@ describe('the launch chain', () => {
     expect(words).toContain('--cpu=620:621');
   });
 
+  test('lifts the limit of locked memory before setpriv takes the right to do so', () => {
+    const words = renderChain({ ...chain, parts: { ...chain.parts, memlock: true } }, '/tmp', ['-']);
+    expect(words.slice(0, 4)).toEqual(['/usr/bin/prlimit', '--memlock=unlimited', '--', '/usr/bin/setpriv']);
+  });
+
   test('lets bpftrace write in its own folder alone', () => {
     const words = renderChain(chain, '/private', []);
     const rules = words.filter((word) => word.startsWith('path-beneath:') && /write-file|make-/.test(word));
@@ -77,6 +82,14 @@ describe('privileges', () => {
     expect(() => requirePrivileges(text)).toThrow(
       expect.objectContaining({ code: 'start.privilege', message: expect.stringContaining(missing) }),
     );
+  });
+
+  test('under lockdown=confidentiality nobody may, and is told how to boot; the lower level is no hindrance', () => {
+    const root = status('000001ffffffffff');
+    expect(() => requirePrivileges(root, 'none integrity [confidentiality]\n')).toThrow(
+      expect.objectContaining({ code: 'start.privilege', remedy: expect.stringContaining('lockdown=integrity') }),
+    );
+    expect(() => requirePrivileges(root, 'none [integrity] confidentiality\n')).not.toThrow();
   });
 });
 

@@ -456,7 +456,7 @@ describe('a cgroup', () => {
     host.cgroup('/my group ü/in ner', [{ pid: 5 }, { pid: 6 }]);
     const targets = host.targets();
     const found = await targets.resolve('cgroup:/my group ü', signal);
-    expect(found).toMatchObject({ kind: 'cgroup', name: 'cgroup:/my group ü', tier: 'pod', follows: true });
+    expect(found).toMatchObject({ kind: 'cgroup', name: 'cgroup:/my group ü', tier: 'node', follows: true });
     expect(found.scope?.groups).toEqual([{ id: idAt(host, '/my group ü'), level: 1 }]);
     expect((await targets.look(found)).processes).toBe(2);
     expect((await list(targets, { kind: 'cgroup', query: 'my ü' })).targets.map(({ selector }) => selector)).toEqual([

@@ -67,13 +67,16 @@ export function isBelow(
 ): string {
   const terms = [...Map.groupBy(groups, ({ level }) => level)].map(([level, atLevel]) => {
     const id = kernel.has('struct cgroup', 'ancestors')
-      ? `${cgroup}->ancestors[${level}]->kn->id`
-      : `${cgroup}->ancestor_ids[${level}]`;
+      ? `${CGROUP}->ancestors[${level}]->kn->id`
+      : `${CGROUP}->ancestor_ids[${level}]`;
     // Above its own level the array of a cgroup holds what is behind it in memory.
-    return `((${cgroup}->level >= ${level}) && ${isOneOf(id, atLevel, set)})`;
+    return `((${CGROUP}->level >= ${level}) && ${isOneOf(id, atLevel, set)})`;
   });
-  return terms.length === 0 ? '(0 == 1)' : terms.length === 1 ? terms.join() : `(${terms.join(' || ')})`;
+  // In a variable: each step to it is a call of the kernel, and most events are of somebody else.
+  return terms.length === 0 ? '(0 == 1)' : `({ let ${CGROUP} = ${cgroup}; ${terms.join(' || ')} })`;
 }
+
+const CGROUP = '$__kt_cgroup';
 
 function isOneOf(id: string, groups: readonly ScopeGroup[], set: string): string {
   const [first] = groups;

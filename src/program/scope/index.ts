@@ -1,7 +1,7 @@
 import { KerntapError } from '../../errors.ts';
 import { placeOf, positionAt } from '../lexer.ts';
 import { parseExpression, parseProbes } from '../parse.ts';
-import { type AttachPoint, type Expression, type Probe, pointName, type Tree } from '../tree.ts';
+import { type AttachPoint, type Expression, nodesOf, type Probe, pointName, type Tree } from '../tree.ts';
 import { argument, CURRENT } from './argument.ts';
 import { block } from './block.ts';
 import { GROUP_SET, IO_SET } from './cgroup.ts';
@@ -138,14 +138,21 @@ function withKeys(placed: readonly Placed[]): readonly Placed[] {
   );
   return placed.map((one) => {
     const found = keyOf(one.probe, keys);
-    if (!found) return one;
+    // Behind a return the key would stay, and the kernel uses the same address for what comes next.
+    if (!found || [...nodesOf(one.probe.body)].some(({ kind }) => kind === 'return')) return one;
     const key: Expression = found.key.length === 1 && found.key[0] ? found.key[0] : { kind: 'tuple', items: found.key };
-    const predicate: Expression = {
+    const withKey = (callee: string): Expression => ({
       kind: 'call',
-      callee: 'has_key',
+      callee,
       arguments: [{ kind: 'map', name: found.map }, key],
+    });
+    const keyed: Claim = {
+      class: 'M',
+      owner: `key in ${found.map}`,
+      predicate: withKey('has_key'),
+      last: withKey('delete'),
+      notes: [],
     };
-    const keyed: Claim = { class: 'M', owner: `key in ${found.map}`, predicate, notes: [] };
     return {
       ...one,
       parts: one.parts.map((part) => (isRefused(part) ? { ...part, key: keyOfClaim(keyed), claim: keyed } : part)),
@@ -196,7 +203,10 @@ function scoped(given: Probe, part: Part, request: ScopeRequest): Probe {
   const predicate: Expression = own.predicate
     ? { kind: 'binary', operator: '&&', left: scope, right: own.predicate }
     : scope;
-  return { ...own, predicate };
+  const { last } = claim;
+  if (last === undefined) return { ...own, predicate };
+  const statements = [...own.body.statements, { kind: 'expression', expression: last } as const];
+  return { ...own, predicate, body: { ...own.body, statements } };
 }
 
 /** Where only the raw tracepoint hands over the owner, the probe there. */

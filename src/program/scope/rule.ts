@@ -26,6 +26,8 @@ export interface Owned {
   /** An expression of the language, true for the target's events only. */
   readonly predicate: string | Expression;
   readonly notes: readonly string[];
+  /** What ends every run of the probe: it forgets the key, so that it stands for one event only. */
+  readonly last?: Expression;
   /** Where only the raw tracepoint hands over the owner. */
   readonly translation?: Translation;
 }

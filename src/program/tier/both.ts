@@ -79,6 +79,9 @@ function periodNs(parts: readonly string[]): number | undefined {
   return unit === 'hz' ? 1e9 / value : value * (NANOSECONDS[unit] ?? Number.NaN);
 }
 
+/** A CPU that is never idle makes some 3,000,000 cycles in a millisecond. */
+const MIN_HARDWARE_COUNT = 1_000_000;
+
 const rates: Rule = function* ({ tree }) {
   for (const { kind, parts, text, span } of points(tree)) {
     const [event = '', count] = parts;
@@ -91,6 +94,13 @@ const rates: Rule = function* ({ tree }) {
         remedy: REMEDIES.hertz,
       };
     }
+    if (kind === 'hardware' && !(Number(numberOf(count ?? '') ?? 1_000_000) >= MIN_HARDWARE_COUNT))
+      yield {
+        ...(span && { span }),
+        construct: text,
+        reason: `it fires every ${count} events of the CPU, of which at least ${MIN_HARDWARE_COUNT} must lie between two samples`,
+        remedy: REMEDIES.hertz,
+      };
     if (kind !== 'profile' && kind !== 'interval') continue;
     const period = periodNs(parts) ?? Number.NaN;
     const min = kind === 'profile' ? 1e9 / MAX_HERTZ : MIN_INTERVAL_MS * 1e6;

@@ -4,11 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { KerntapError } from '../../../src/errors.ts';
 import { parseTree } from '../../../src/program/parse.ts';
 import { printTree } from '../../../src/program/print.ts';
-import type { Probe, Tree } from '../../../src/program/tree.ts';
+import type { Probe, Statement, Tree } from '../../../src/program/tree.ts';
 import { projectRoot } from '../../helpers/machine.ts';
 import { scope, scoped } from './node.ts';
 
 const FOLDER = join(projectRoot, 'test/fixtures/agent-programs');
+
+/** A statement of the scoper's has a call without a span. */
+const isCallers = (node: Statement): boolean => node.kind !== 'expression' || node.expression.span !== undefined;
 
 /** What is left without the scoper's own: what has no span, and the parts of a list that it took apart. */
 function withoutAdditions(scoped: Tree): Tree {
@@ -19,7 +22,8 @@ function withoutAdditions(scoped: Tree): Tree {
     const { predicate, ...probe } = first;
     const points = parts.flatMap((part) => part.points).sort((a, b) => (a.span?.start ?? 0) - (b.span?.start ?? 0));
     const user = predicate?.kind === 'binary' && predicate.left.span === undefined ? predicate.right : predicate;
-    return [{ ...probe, points, ...(user?.span && { predicate: user }) }];
+    const statements = probe.body.statements.filter(isCallers);
+    return [{ ...probe, body: { ...probe.body, statements }, points, ...(user?.span && { predicate: user }) }];
   });
   return { ...scoped, probes };
 }
@@ -67,7 +71,8 @@ test('what has no place in the caller’s text is the scoper’s own, and stands
 });
 
 describe('a task that is not the target’s', () => {
-  const own = '(curtask->cgroups->dfl_cgrp->level >= 3) && (curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id == 42)';
+  const own =
+    '({ let $__kt_cgroup = curtask->cgroups->dfl_cgrp; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42) })';
   const RETRANSMIT = 'tracepoint:tcp:tcp_retransmit_skb { @[comm, pid] = count(); }';
   const hidden = (program: string, strangers: 'hide' | 'show' = 'hide') => ({
     text: scoped(program, { strangers }),
@@ -76,13 +81,13 @@ describe('a task that is not the target’s', () => {
 
   test('is hidden where the event is not its own, and the answer says so', () => {
     const { text, rules } = hidden(RETRANSMIT);
-    expect(text).toContain(`@[(${own}) ? comm : "", (${own}) ? pid : 0] = count();`);
+    expect(text).toContain(`@[${own} ? comm : "", ${own} ? pid : 0] = count();`);
     expect(rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
   });
 
   test.each(['comm()', 'pid()', 'pid(init)', 'tid(curr_ns)'])('is hidden when it is asked for as %s', (asked) => {
     const program = `tracepoint:tcp:tcp_retransmit_skb { @[${asked}] = count(); }`;
-    expect(hidden(program).text).toContain(`@[(${own}) ? ${asked.replace(/\(.*/, '')} : `);
+    expect(hidden(program).text).toContain(`@[${own} ? ${asked.replace(/\(.*/, '')} : `);
     expect(hidden(program).rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
   });
 
@@ -99,7 +104,7 @@ describe('a task that is not the target’s', () => {
   test('is hidden where only the raw form of the tracepoint reads it', () => {
     const program = 'tracepoint:block:block_rq_issue { @[args.comm] = count(); }';
     const given = { strangers: 'hide', target: { ioGroups: [{ id: 9n, level: 2 }] } } as const;
-    expect(scoped(program, given)).toContain(`@[(${own}) ? comm : ""] = count();`);
+    expect(scoped(program, given)).toContain(`@[${own} ? comm : ""] = count();`);
     expect(scope(program, given).rules[0]?.notes.join()).toMatch(/comm, pid and tid are empty or 0/);
   });
 

@@ -81,7 +81,7 @@ describe('who owns an event', () => {
 
   test('of a probe that the node does not have is the task, so that bpftrace says that it is missing', () => {
     expect(scoped('tracepoint:sched:sched_swich { @ = count(); }')).toMatch(
-      /^tracepoint:sched:sched_swich \/\(curtask/,
+      /^tracepoint:sched:sched_swich \/\(\{ let \$__kt_cgroup = curtask->/,
     );
   });
 
@@ -215,7 +215,9 @@ describe('a list of attach points', () => {
 
   test('of one owner stays together, and a wildcard of one owner as it was written', () => {
     const program = 'tracepoint:syscalls:sys_*, tracepoint:raw_syscalls:sys_enter { @ = count(); }';
-    expect(scoped(program)).toMatch(/^tracepoint:syscalls:sys_\*, tracepoint:raw_syscalls:sys_enter \/\(curtask/);
+    expect(scoped(program)).toMatch(
+      /^tracepoint:syscalls:sys_\*, tracepoint:raw_syscalls:sys_enter \/\(\{ let \$__kt_cgroup = curtask->/,
+    );
     expect(scope(program).rules.map(({ points }) => points)).toEqual([2, 1]);
   });
 

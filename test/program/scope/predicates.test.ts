@@ -16,17 +16,17 @@ describe('a task is the target’s', () => {
     [
       'by the ancestor of its cgroup at the depth of the pod, if it is that deep',
       {},
-      '(curtask->cgroups->dfl_cgrp->level >= 3) && (curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id == 42)',
+      '{ let $__kt_cgroup = curtask->cgroups->dfl_cgrp; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42) }',
     ],
     [
       'by ids of ancestors before Linux 6.1',
       { kernel: { cgroups: 'ancestor_ids', has: has('struct cgroup.ancestors') } },
-      '(curtask->cgroups->dfl_cgrp->level >= 3) && (curtask->cgroups->dfl_cgrp->ancestor_ids[3] == 42)',
+      '{ let $__kt_cgroup = curtask->cgroups->dfl_cgrp; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestor_ids[3] == 42) }',
     ],
     [
       'by its memory cgroup in cgroup v1',
       { kernel: { cgroups: 'v1_memory' } },
-      '(curtask->cgroups->subsys[memory_cgrp_id]->cgroup->level >= 3) && (curtask->cgroups->subsys[memory_cgrp_id]->cgroup->ancestors[3]->kn->id == 42)',
+      '{ let $__kt_cgroup = curtask->cgroups->subsys[memory_cgrp_id]->cgroup; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42) }',
     ],
     [
       'by the name of its container, where the pod has no cgroup of its own',
@@ -41,12 +41,12 @@ describe('a task is the target’s', () => {
     [
       'by one look at the depth of several pods',
       { target: { groups: [GROUP, { id: 43n, level: 3 }] } },
-      '(curtask->cgroups->dfl_cgrp->level >= 3) && ({ let $__kt_id = curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id; ($__kt_id == 42) || ($__kt_id == 43) })',
+      '{ let $__kt_cgroup = curtask->cgroups->dfl_cgrp; ($__kt_cgroup->level >= 3) && ({ let $__kt_id = $__kt_cgroup->ancestors[3]->kn->id; ($__kt_id == 42) || ($__kt_id == 43) }) }',
     ],
     [
       'by a look at each depth',
       { target: { groups: [GROUP, { id: 43n, level: 2 }] } },
-      '((curtask->cgroups->dfl_cgrp->level >= 3) && (curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id == 42)) || ((curtask->cgroups->dfl_cgrp->level >= 2) && (curtask->cgroups->dfl_cgrp->ancestors[2]->kn->id == 43))',
+      '{ let $__kt_cgroup = curtask->cgroups->dfl_cgrp; (($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42)) || (($__kt_cgroup->level >= 2) && ($__kt_cgroup->ancestors[2]->kn->id == 43)) }',
     ],
     ['never, when the target has no cgroup', { target: { groups: [] } }, '0 == 1'],
   ])('%s', (_how, given, predicate) => {
@@ -59,7 +59,7 @@ describe('a task is the target’s', () => {
     expect(text).toMatch(
       /^begin \{ @__kt_set\[100\] = 1; .*@__kt_set\[108\] = 1; \} end \{ clear\(@__kt_set\); \} tracepoint/,
     );
-    expect(text).toContain('has_key(@__kt_set, curtask->cgroups->dfl_cgrp->ancestors[3]->kn->id)');
+    expect(text).toContain('has_key(@__kt_set, $__kt_cgroup->ancestors[3]->kn->id)');
   });
 
   test('and so is what it makes below itself, where ids are looked up', () => {
@@ -76,7 +76,7 @@ describe('a task is the target’s', () => {
 describe('a socket is the target’s', () => {
   test('by the cgroup that it was made in, if it is whole', () => {
     expect(predicates(STATE)[0]).toBe(
-      '{ let $__kt_socket = (struct sock *)args.skaddr; ($__kt_socket != 0) && ((($__kt_socket->__sk_common.skc_state != 6) && ($__kt_socket->__sk_common.skc_state != 12)) && (($__kt_socket->sk_cgrp_data.cgroup->level >= 3) && ($__kt_socket->sk_cgrp_data.cgroup->ancestors[3]->kn->id == 42))) }',
+      '{ let $__kt_socket = (struct sock *)args.skaddr; ($__kt_socket != 0) && ((($__kt_socket->__sk_common.skc_state != 6) && ($__kt_socket->__sk_common.skc_state != 12)) && ({ let $__kt_cgroup = $__kt_socket->sk_cgrp_data.cgroup; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42) })) }',
     );
   });
 
@@ -129,12 +129,12 @@ describe('a packet is the target’s', () => {
 test('a block request is the target’s by the cgroup that it is charged to, in a hierarchy of its own', () => {
   const given = { target: { ioGroups: [{ id: 9n, level: 1 }] } };
   expect(predicates('tracepoint:block:block_rq_issue { @ = count(); }', given)[0]).toBe(
-    '{ let $__kt_bio = ((struct request *)arg0)->bio; (($__kt_bio != 0) && ($__kt_bio->bi_blkg != 0)) && (($__kt_bio->bi_blkg->blkcg->css.cgroup->level >= 1) && ($__kt_bio->bi_blkg->blkcg->css.cgroup->ancestors[1]->kn->id == 9)) }',
+    '{ let $__kt_bio = ((struct request *)arg0)->bio; (($__kt_bio != 0) && ($__kt_bio->bi_blkg != 0)) && ({ let $__kt_cgroup = $__kt_bio->bi_blkg->blkcg->css.cgroup; ($__kt_cgroup->level >= 1) && ($__kt_cgroup->ancestors[1]->kn->id == 9) }) }',
   );
 });
 
 test('a woken task is asked as its raw argument, and fields are read from there', () => {
   expect(scoped('tracepoint:sched:sched_wakeup /args.prio < 100/ { @[args.comm, args.target_cpu] = count(); }')).toBe(
-    'rawtracepoint:sched_wakeup /((((struct task_struct *)arg0)->cgroups->dfl_cgrp->level >= 3) && (((struct task_struct *)arg0)->cgroups->dfl_cgrp->ancestors[3]->kn->id == 42)) && (((struct task_struct *)arg0)->prio < 100)/ { @[((struct task_struct *)arg0)->comm, (int32)((struct task_struct *)arg0)->thread_info.cpu] = count(); }',
+    'rawtracepoint:sched_wakeup /({ let $__kt_cgroup = ((struct task_struct *)arg0)->cgroups->dfl_cgrp; ($__kt_cgroup->level >= 3) && ($__kt_cgroup->ancestors[3]->kn->id == 42) }) && (((struct task_struct *)arg0)->prio < 100)/ { @[((struct task_struct *)arg0)->comm, (int32)((struct task_struct *)arg0)->thread_info.cpu] = count(); }',
   );
 });
