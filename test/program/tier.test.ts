@@ -316,6 +316,8 @@ describe('nobody may', () => {
     ['sample at a rate that is no number', 'profile:hz:x { @ = count(); }', '`profile:hz:x`'],
     ['sample too often by a clock', 'software:cpu-clock:10000 { @ = count(); }', '`software:cpu-clock:10000`'],
     ['sample too often by its short name', 's:cpu:999999 { @ = count(); }', '`s:cpu:999999`'],
+    ['sample too often by cycles', 'hardware:cpu-cycles:1000 { @ = count(); }', '`hardware:cpu-cycles:1000`'],
+    ['sample too often by misses', 'h:cache-misses:9 { @ = count(); }', '`h:cache-misses:9`'],
     ['tick too often', 'interval:ms:9 { print(1); }', '`interval:ms:9`'],
     ['tick every microsecond', 'i:us:100 { print(1); }', '`i:us:100`'],
     ['tick too often by a duration', 'interval:5ms { print(1); }', '`interval:5ms`'],

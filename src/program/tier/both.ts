@@ -79,8 +79,8 @@ function periodNs(parts: readonly string[]): number | undefined {
   return unit === 'hz' ? 1e9 / value : value * (NANOSECONDS[unit] ?? Number.NaN);
 }
 
-/** A CPU that is never idle makes some 3,000,000 cycles in a millisecond. */
-const MIN_HARDWARE_COUNT = 1_000_000;
+/** A CPU that is never idle makes 3,000,000 cycles in a millisecond, and far fewer events of other kinds. */
+const [MIN_CYCLES, MIN_HARDWARE_EVENTS] = [1_000_000, 10_000];
 
 const rates: Rule = function* ({ tree }) {
   for (const { kind, parts, text, span } of points(tree)) {
@@ -94,11 +94,14 @@ const rates: Rule = function* ({ tree }) {
         remedy: REMEDIES.hertz,
       };
     }
-    if (kind === 'hardware' && !(Number(numberOf(count ?? '') ?? 1_000_000) >= MIN_HARDWARE_COUNT))
+    const least = /^(?:cpu-cycles|cycles|instructions|bus-cycles|ref-cycles|cpu)$/.test(event)
+      ? MIN_CYCLES
+      : MIN_HARDWARE_EVENTS;
+    if (kind === 'hardware' && !(Number(numberOf(count ?? '') ?? MIN_CYCLES) >= least))
       yield {
         ...(span && { span }),
         construct: text,
-        reason: `it fires every ${count} events of the CPU, of which at least ${MIN_HARDWARE_COUNT} must lie between two samples`,
+        reason: `it fires every ${count} events of the CPU, of which at least ${least} must lie between two samples`,
         remedy: REMEDIES.hertz,
       };
     if (kind !== 'profile' && kind !== 'interval') continue;
