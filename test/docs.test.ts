@@ -93,6 +93,7 @@ describe('names', () => {
       'seccomp-filter',
       'landlock-access',
       'landlock-rule',
+      'memlock',
     ];
     const bpftrace = ['traceable-functions', 'unsafe', 'info', 'mode', 'dry-run'];
     const known = [...OPTION_NAMES, ...own, 'help', ...client, ...setpriv, ...bpftrace];

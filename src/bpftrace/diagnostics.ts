@@ -171,7 +171,7 @@ const TABLE: readonly (readonly [RegExp, Words])[] = [
     /^No matches for (uprobe|uretprobe|usdt) (.+)\.$/,
     (kind, name) => ({
       message: `${kind}:${name} matches no symbol of that file`,
-      remedy: `list_probes(filter="${kind}:${name.replace(/:.*/, '')}:*WORD*") names what the file exports; a stripped or static binary exports little`,
+      remedy: `list_probes(filter="${kind}:${name.replace(/:.*/, '')}:*WORD*") with the same target, if any, names what the file exports; a stripped or static binary exports little`,
     }),
   ],
   [
@@ -247,7 +247,7 @@ const TABLE: readonly (readonly [RegExp, Words])[] = [
     /^uprobe target file '(.+)' does not exist/,
     (path) => ({
       message: `there is no executable file '${path}' for the probe`,
-      remedy: 'give the absolute path of a program or library on this node; files of containers cannot be named yet',
+      remedy: 'give the absolute path of a program or library on this node, or a target to name one of its files',
     }),
   ],
   [
@@ -287,6 +287,13 @@ const TABLE: readonly (readonly [RegExp, Words])[] = [
     (probe, code, words) => ({
       message: `the kernel refused the probe ${probe} (${code}, ${words})`,
       ...VERIFIER[code],
+    }),
+  ],
+  [
+    /^Failed to open kernel function info: Error reading events/,
+    () => ({
+      message: 'the kernel does not show its tracepoints, so bpftrace runs no program',
+      remedy: 'mount tracefs on the node; where the kernel is locked down, boot with lockdown=integrity or without',
     }),
   ],
   [

@@ -18,6 +18,8 @@ export interface ChainParts {
   /** The rights that Landlock handles, as setpriv's `--landlock-access` takes them. */
   readonly landlock?: string;
   readonly prlimit: boolean;
+  /** Locked memory without a limit, as which kernels before 5.11 count programs and maps of BPF. */
+  readonly memlock?: boolean;
 }
 
 export interface Chain {
@@ -57,6 +59,8 @@ export function renderChain(
 ): Command {
   const { installation, parts } = chain;
   return [
+    // First, since a limit is raised by a capability that setpriv takes away.
+    ...(parts.memlock && installation.prlimit ? [...installation.prlimit, '--memlock=unlimited', '--'] : []),
     ...(parts.setpriv && installation.setpriv ? [...installation.setpriv, ...confinement(chain, tmp, readable)] : []),
     ...(parts.prlimit && installation.prlimit ? [...installation.prlimit, ...ceilings(chain), '--'] : []),
     ...installation.bpftrace,

@@ -1,6 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
+import { release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { SandboxFacts } from '../trace/ports.ts';
+import { isAtLeast } from '../trace/version.ts';
 import { collect } from './command.ts';
 import { type Chain, type ChainParts, environmentOf, renderChain } from './launch.ts';
 import type { OwnFolder } from './own-folder.ts';
@@ -15,6 +17,11 @@ const FIRST_RIGHTS =
   'execute,write-file,read-file,read-dir,remove-dir,remove-file,make-char,make-dir,make-reg,make-sock,make-fifo,make-block,make-sym';
 const LANDLOCK_ACCESSES = ['fs', `fs:${FIRST_RIGHTS},refer`, `fs:${FIRST_RIGHTS}`];
 
+const LOCKED_MEMORY =
+  'locked memory: before kernel 5.11 all that BPF holds counts as such, and its limit could not be raised; start with `ulimit -l unlimited`';
+
+const none: ChainParts = { setpriv: false, prlimit: false };
+
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
 /** Finds by trial how much of the launch chain this machine's tools and kernel support, and says what is missing. */
@@ -28,12 +35,14 @@ export async function findSandbox(chain: Omit<Chain, 'parts'>, folder: OwnFolder
     return exitCode === 0;
   };
   const filter = fileURLToPath(new URL(`../../seccomp/deny-${ARCHITECTURES[process.arch]}.bpf`, import.meta.url));
-  const all: ChainParts = { setpriv: true, seccomp: filter, landlock: 'fs', prlimit: true };
+  const isLimited = !isAtLeast(release(), '5.11');
+  const memlock = isLimited && installation.prlimit !== undefined && (await works({ ...none, memlock: true }));
+  const notes = isLimited && !memlock ? [LOCKED_MEMORY] : [];
+  const all: ChainParts = { setpriv: true, seccomp: filter, landlock: 'fs', prlimit: true, memlock };
   const isWhole = installation.setpriv !== undefined && installation.prlimit !== undefined && existsSync(filter);
-  if (isWhole && (await works(all))) return { parts: all, facts: factsOf([]) };
+  if (isWhole && (await works(all))) return { parts: all, facts: factsOf([], notes) };
 
   // Something is missing: what works alone is kept.
-  const none: ChainParts = { setpriv: false, prlimit: false };
   const missing: string[] = [];
   const prlimit = installation.prlimit !== undefined && (await works({ ...none, prlimit: true }));
   if (!prlimit) missing.push(`rlimits: ${installation.prlimit ? 'prlimit fails' : 'there is no prlimit'}`);
@@ -59,19 +68,20 @@ export async function findSandbox(chain: Omit<Chain, 'parts'>, folder: OwnFolder
     parts: {
       setpriv,
       prlimit,
+      memlock,
       ...(seccomp ? { seccomp: filter } : {}),
       ...(landlock === undefined ? {} : { landlock }),
     },
-    facts: factsOf(missing),
+    facts: factsOf(missing, notes),
   };
 }
 
 const helpOf = async (setpriv: readonly string[]) =>
   (await collect([...setpriv, '--help'], { env: { PATH: '/usr/bin:/bin' } })).stdout;
 
-const factsOf = (missing: readonly string[]): SandboxFacts => ({
+const factsOf = (missing: readonly string[], notes: readonly string[]): SandboxFacts => ({
   state: missing.length === 0 ? 'full' : 'degraded',
   missing,
   // No run needs a cgroup of its own to be safe, so this alone does not make the sandbox degraded.
-  notes: ['cgroup: no memory limit for each run, its address space is limited instead'],
+  notes: ['cgroup: no memory limit for each run, its address space is limited instead', ...notes],
 });

@@ -3,7 +3,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Containerd, useContainerd } from '../helpers/containers/containerd.ts';
@@ -50,14 +50,15 @@ async function ask<T>(path: string, body?: object): Promise<T> {
   return (await answer.json()) as T;
 }
 
-async function startServer(): Promise<void> {
-  const lives = () => fetch(`${KERNTAP}/livez`).then(
-    ({ ok }) => ok || undefined,
-    () => undefined,
-  );
+async function startServer(under: readonly string[] = []): Promise<void> {
+  const lives = () =>
+    fetch(`${KERNTAP}/livez`).then(
+      ({ ok }) => ok || undefined,
+      () => undefined,
+    );
   if (await lives()) return;
   const serve = ['serve', '--listen', new URL(KERNTAP).host, '--data-dir', '/var/lib/kerntap-scenes'];
-  execFileSync('systemd-run', ['--unit=kerntap', 'kerntap', ...serve]);
+  execFileSync('systemd-run', ['--unit=kerntap', ...under, 'kerntap', ...serve]);
   await until('the server listens: journalctl -u kerntap', lives);
   await ask('/v1/facts'); // all kinds of probes are tried meanwhile
 }
@@ -67,7 +68,7 @@ async function count(target: string, program: string, work: () => Promise<void>)
   await startServer();
   // A runtime has 6 s to answer, which can be too short here.
   const begin = () =>
-    ask<Run>('/v1/runs', { program, target, timeout: 600, wait: 0 }).catch((error: Error) => {
+    ask<Run>('/v1/runs', { program, target, timeout: 600, wait: 0 }).catch((error: Error): undefined => {
       if (!error.message.includes('did not answer within')) throw error;
     });
   const { run_id: id } = await until('the runtime answers', begin);
@@ -85,10 +86,7 @@ const run = async (id: string): Promise<string> => JSON.stringify(await ask<Run>
 
 function readRun(json: string): Counted {
   const { sections, account } = JSON.parse(json) as Run;
-  const maps = sections.map(({ name, rows }) => [
-    name,
-    rows.length === 1 && rows[0]?.length === 1 ? rows[0][0] : rows,
-  ]);
+  const maps = sections.map(({ name, rows }) => [name, rows.length === 1 && rows[0]?.length === 1 ? rows[0][0] : rows]);
   const { rules = [], notes = [] } = account.coverage ?? {};
   return {
     maps: Object.fromEntries(maps),
@@ -163,7 +161,7 @@ kprobe:tcp_connect { @connects = count(); }
 kprobe:tcp_finish_connect { @connected = count(); }
 kprobe:ip_rcv { @received = count(); }
 kprobe:icmp_rcv { @pings = count(); }`;
-  return count('default/web-0', program, async () => {
+  return await count('default/web-0', program, async () => {
     await pod.containers.main.exec(get(20));
     await other.containers.main.exec(get(7));
     await pod.containers.main.exec(['ping', '-c', '10', '-i', '0.2', '127.0.0.1']);
@@ -176,23 +174,29 @@ async function writes(): Promise<Counted> {
   await using containerd = await startPods();
   const folder = '/var/lib/writes';
   mkdirSync(folder, { recursive: true });
-  for (const name of ['web-0', 'web-1']) execFileSync('dd', ['if=/dev/zero', `of=${folder}/${name}`, 'bs=4096', 'count=40', 'conv=fsync']);
+  for (const name of ['web-0', 'web-1'])
+    execFileSync('dd', ['if=/dev/zero', `of=${folder}/${name}`, 'bs=4096', 'count=40', 'conv=fsync']);
   const mounts = [{ containerPath: '/data', hostPath: folder }];
   await using pod = await containerd.pod({ name: 'web-0', containers: { main: { mounts } } });
   await using other = await containerd.pod({ name: 'web-1', containers: { main: { mounts } } });
   const slice = pod.cgroupPath.split('/').at(-1) ?? '';
   execFileSync('systemctl', ['set-property', '--runtime', slice, 'IOWriteBandwidthMax=/dev/vda 65536']);
   const program = `
-tracepoint:block:block_rq_issue { @issued = count(); @of_kernel = sum((curtask->flags & 0x200000) >> 21); }
+tracepoint:block:block_rq_issue { @issued = count(); @by_kernel_threads = sum((curtask->flags & 0x200000) >> 21); }
 rawtracepoint:block_rq_issue { @raw_issued = count(); }
 tracepoint:block:block_rq_complete { @completed = count(); }
-rawtracepoint:block_rq_complete { @raw_completed = count(); @in = count(); }`;
-  const write = (name: string, times: number) => ['dd', 'if=/dev/zero', `of=/data/${name}`, 'bs=4096', `count=${times}`, 'oflag=direct', 'conv=notrunc'];
-  return count('default/web-0', program, async () => {
-    await Promise.all([
-      pod.containers.main.exec(write('web-0', 40)),
-      other.containers.main.exec(write('web-1', 25)),
-    ]);
+rawtracepoint:block_rq_complete { @raw_completed = count(); }`;
+  const write = (name: string, times: number) => [
+    'dd',
+    'if=/dev/zero',
+    `of=/data/${name}`,
+    'bs=4096',
+    `count=${times}`,
+    'oflag=direct',
+    'conv=notrunc',
+  ];
+  return await count('default/web-0', program, async () => {
+    await Promise.all([pod.containers.main.exec(write('web-0', 40)), other.containers.main.exec(write('web-1', 25))]);
   });
 }
 
@@ -201,7 +205,7 @@ async function iterators(): Promise<Counted> {
   await using containerd = await startPods();
   await using _pod = await containerd.pod({ name: 'web-0', containers: { main: {}, side: {} } });
   await using _other = await containerd.pod({ name: 'web-1', containers: { main: {} } });
-  return count('default/web-0', 'iter:task { @tasks[ctx->task->comm] = count(); }', async () => {});
+  return await count('default/web-0', 'iter:task { @tasks[ctx->task->comm] = count(); }', async () => {});
 }
 
 /** 300 calls of a service of systemd's and 77 of another, by kerntap's own command. */
@@ -215,20 +219,41 @@ async function units(): Promise<Counted & { targets: string }> {
   service('payload', 300);
   service('decoy', 77);
   const given = ['run', '--server', KERNTAP, '-t', '600', '-f', 'json', '--target', 'systemd:payload.service'];
-  const child = spawn('kerntap', [...given, '-e', callProbes('tracepoint,kprobe')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('kerntap', [...given, '-e', callProbes('tracepoint,kprobe')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const output = text(child.stdout);
-  await until('the probes are attached', async () => {
+  const { run_id } = await until('the probes are attached', async () => {
     const { runs } = await ask<{ runs: readonly Run[] }>('/v1/runs?state=running');
     return runs.find(({ timing }) => timing.armed);
   });
   execFileSync('touch', ['/run/go']);
   await until('both have called', async () => globSync('/run/{payload,decoy}.done').length === 2 || undefined);
-  child.kill('SIGINT');
-  await once(child, 'close');
+  await ask(`/v1/runs/${run_id}/stop`, {});
+  const [status] = await once(child, 'close');
+  if (status !== 0) throw new Error(`kerntap run ended with ${status}: ${await output}`);
   const targets = execFileSync('kerntap', ['targets', '--server', KERNTAP, 'payload'], { encoding: 'utf8' });
   execFileSync('systemctl', ['stop', 'payload', 'decoy']);
   const { sections, scope } = JSON.parse(await output);
   return { ...readRun(JSON.stringify({ sections, account: { coverage: scope } })), targets };
+}
+
+/** 333 and 250 calls in a cgroup of v1's memory controller, the latter in one that is made meanwhile, and 50 beside it. */
+async function v1(): Promise<Counted> {
+  for (const name of ['pod/first', 'other']) mkdirSync(`/v1/${name}`, { recursive: true });
+  // What a node with v1 alone shows.
+  const view =
+    'umount -l /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup; mkdir /sys/fs/cgroup/memory; mount --move /v1 /sys/fs/cgroup/memory; exec "$@"';
+  await startServer(['unshare', '-m', 'sh', '-ec', view, 'sh']);
+  const callIn = (cgroup: string, times: number) => {
+    execFileSync('sh', ['-c', `echo $$ >/v1/${cgroup}/cgroup.procs; exec calls ${times}`]);
+  };
+  return await count('cgroup:/pod', callProbes('tracepoint,kprobe'), async () => {
+    callIn('pod/first', 333);
+    callIn('other', 50);
+    mkdirSync('/v1/pod/second');
+    callIn('pod/second', 250);
+  });
 }
 
 const scenes: Readonly<Record<string, (...args: string[]) => Promise<unknown>>> = {
@@ -237,6 +262,7 @@ const scenes: Readonly<Record<string, (...args: string[]) => Promise<unknown>>> 
   writes,
   iterators,
   units,
+  v1,
 };
 
 const [name = '', ...args] = process.argv.slice(2);

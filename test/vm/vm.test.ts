@@ -28,11 +28,6 @@ test("kerntap's own command runs a program", async () => {
   await working;
 });
 
-test('a kernel that was locked down by its command line', async () => {
-  await using vm = await startVm({ cmdline: 'lockdown=confidentiality' });
-  expect(await vm.run('cat /sys/kernel/security/lockdown')).toContain('[confidentiality]');
-});
-
 test("containerd 2.1 with systemd's cgroup driver makes the paths that the tests elsewhere take for systemd's", async () => {
   await using vm = await startVm();
   const { version, pod, container, id } = JSON.parse(await vm.run('systemctl start containerd && node test/vm/pod.ts'));
