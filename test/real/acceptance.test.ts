@@ -110,6 +110,10 @@ ${row(
   'of these, what bpftrace itself takes',
   agents.filter(({ valid }) => valid),
 )}
+${row(
+  'of these, the first 200, each from a symptom; the others try constructs',
+  agents.filter(({ name }) => Number.parseInt(name, 10) <= 200),
+)}
 ${row("bpftrace's tools", tools)}
 
 ## What needs node rights
