@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 const OPEN_FILES = `
@@ -16,21 +16,15 @@ export interface Workload extends AsyncDisposable {
 /** A process that tries every 50 ms to open files of these names, whatever bytes they hold, in a folder that is absent. */
 export async function openFiles(names: readonly Uint8Array[]): Promise<Workload> {
   const args = names.map((name) => Buffer.from(name).toString('hex'));
-  const child = spawn(process.execPath, ['-e', OPEN_FILES, ...args], { stdio: 'ignore' });
-  await once(child, 'spawn');
-  const ended = once(child, 'exit');
-  return {
-    pid: child.pid ?? Number.NaN,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      await ended;
-    },
-  };
+  return workloadOf(spawn(process.execPath, ['-e', OPEN_FILES, ...args], { stdio: 'ignore' }));
 }
 
 /** A process that makes system calls without a pause. */
 export async function floodSystemCalls(): Promise<Workload> {
-  const child = spawn('dd', ['if=/dev/zero', 'of=/dev/null', 'bs=1'], { stdio: 'ignore' });
+  return workloadOf(spawn('dd', ['if=/dev/zero', 'of=/dev/null', 'bs=1'], { stdio: 'ignore' }));
+}
+
+async function workloadOf(child: ChildProcess): Promise<Workload> {
   await once(child, 'spawn');
   const ended = once(child, 'exit');
   return {
